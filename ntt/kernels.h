@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT
+ * The contract between the ring and the machine: one struct of functions per
+ * backend.
+ *
+ * Granularity is one limb (n residues of one modulus). The portable backend
+ * defines the meaning; any other backend gives the same bits, since every
+ * output is canonical, in [0,q). Lazy ranges live inside a kernel only.
+ * A backend may leave entries NULL; selection fills them from portable.
+ *
+ * Common to all entries unless stated: limbs are uint64_t[n], 64-byte aligned,
+ * values in [0,q) in and out; an output may be exactly one of the inputs of the
+ * same shape, never overlap it partly; constant time in the values.
+ */
+#ifndef SOTTO_NTT_KERNELS_H
+#define SOTTO_NTT_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/prng.h"
+#include "ntt/table.h"
+#include "ntt/zq.h"
+
+/* Constants of a conversion of k residues to one target modulus t:
+ * y = Σ centre(x_i)·factor_i mod t (SPEC §5.1). */
+typedef struct ntt_convert {
+    size_t k;
+    const uint64_t *from;   /* [k] source moduli q_i */
+    const uint64_t *factor; /* [k] in [0,t): (Q/q_i) mod t */
+    uint64_t product;       /* Q mod t: what one centring subtracts */
+} ntt_convert;
+
+/* One tile of the integer matrix × residue rows product. */
+typedef struct ntt_gemm {
+    size_t m;                 /* output rows */
+    size_t k;                 /* input rows */
+    size_t n;                 /* columns: residues per row, a multiple of 8 */
+    const int32_t *weight;    /* [m][k], |w| < 2^31 */
+    uint64_t row_norm;        /* max over rows of Σ|w|, < 2^53 / 2^8 */
+    const uint64_t *const *in; /* k pointers to n residues each */
+    uint64_t *const *out;      /* m pointers to n residues each; no alias */
+} ntt_gemm;
+
+/* A backend. */
+typedef struct ntt_kernels {
+    const char *name;      /* "portable", "avx2", "ifma" */
+    unsigned cpu_features; /* sotto_cpu_feature bits that it needs */
+    int max_q_bits;        /* largest modulus it accepts */
+
+    /* Forward negacyclic NTT in place.
+     * order: natural coefficients -> bit-reversed values (ring.h) */
+    void (*forward)(uint64_t *a, const ntt_table *table);
+
+    /* Inverse NTT in place, times `scale` in [0,q) (1 for the plain inverse):
+     * constants of a following base conversion cost nothing here.
+     * order: bit-reversed values -> natural coefficients */
+    void (*inverse)(uint64_t *a, const ntt_table *table, uint64_t scale);
+
+    /* r = a + b */
+    void (*add)(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,
+                const zq_modulus *mod);
+    /* r = a - b */
+    void (*sub)(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,
+                const zq_modulus *mod);
+    /* r = -a */
+    void (*negate)(uint64_t *r, const uint64_t *a, size_t n,
+                   const zq_modulus *mod);
+    /* r = a·b, element by element */
+    void (*mul)(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,
+                const zq_modulus *mod);
+    /* r = r + a·b, element by element; alias: none between r and a, b */
+    void (*mul_add)(uint64_t *r, const uint64_t *a, const uint64_t *b,
+                    size_t n, const zq_modulus *mod);
+    /* r = c·a;   range: c in [0,q) */
+    void (*mul_scalar)(uint64_t *r, const uint64_t *a, uint64_t c, size_t n,
+                       const zq_modulus *mod);
+    /* r = r + c·a;   range: c in [0,q); alias: none */
+    void (*mul_scalar_add)(uint64_t *r, const uint64_t *a, uint64_t c,
+                           size_t n, const zq_modulus *mod);
+    /* r = a + c;   range: c in [0,q) */
+    void (*add_scalar)(uint64_t *r, const uint64_t *a, uint64_t c, size_t n,
+                       const zq_modulus *mod);
+
+    /* Key-switching inner product, two outputs at once:
+     * r0 = Σ_{i<k} x[i]·y0[i],  r1 = Σ_{i<k} x[i]·y1[i];  1 <= k <= 256.
+     * alias: none. */
+    void (*inner_product)(uint64_t *r0, uint64_t *r1, const uint64_t *const *x,
+                          const uint64_t *const *y0, const uint64_t *const *y1,
+                          size_t k, size_t n, const zq_modulus *mod);
+
+    /* Centred base conversion of k limbs to one: r = Σ centre(x[i])·factor_i.
+     * range: x[i] in [0,q_i); 1 <= k <= 128.
+     * alias: r may not be any x[i]. */
+    void (*convert)(uint64_t *r, const uint64_t *const *x,
+                    const ntt_convert *constants, size_t n,
+                    const zq_modulus *mod);
+
+    /* Tail of a division by a product of moduli: r = (a - b)·c.
+     * range: c in [0,q) */
+    void (*sub_mul_scalar)(uint64_t *r, const uint64_t *a, const uint64_t *b,
+                           uint64_t c, size_t n, const zq_modulus *mod);
+
+    /* r[i] = a[map[i]]; shape: map uint32_t[n], a permutation.
+     * alias: none. */
+    void (*permute)(uint64_t *r, const uint64_t *a, const uint32_t *map,
+                    size_t n);
+
+    /* out[o][j] = Σ_i weight[o][i]·in[i][j] mod q, exactly (SPEC §5.5).
+     * scratch: gemm_scratch(job) bytes, 64-byte aligned. */
+    void (*gemm)(const ntt_gemm *job, const zq_modulus *mod, void *scratch);
+
+    /* Bytes of scratch that gemm wants for a job of this shape. */
+    size_t (*gemm_scratch)(const ntt_gemm *job, const zq_modulus *mod);
+
+    /* ChaCha20 blocks as sotto_chacha20_blocks (base/prng.h). */
+    void (*stream_blocks)(uint8_t *out, const sotto_seed *key,
+                          uint64_t counter, size_t n_blocks);
+} ntt_kernels;
+
+/* The backends, best last. */
+typedef enum ntt_backend {
+    NTT_BACKEND_PORTABLE = 0,
+    NTT_BACKEND_AVX2 = 1,
+    NTT_BACKEND_IFMA = 2
+} ntt_backend;
+
+/* The portable backend: defines every operation. Static, immutable. */
+const ntt_kernels *ntt_kernels_portable(void);
+
+/* Best backend allowed by the environment variable SOTTO_BACKEND
+ * (portable|avx2|ifma; unset: no cap). error: SOTTO_ERR_PARAM for another
+ * value; *cap is then NTT_BACKEND_PORTABLE. */
+sotto_status ntt_backend_cap(ntt_backend *cap, sotto_error *err) SOTTO_MUST_CHECK;
+
+/* The kernels for a modulus: the best backend that is built in, that the
+ * processor can run, that accepts q, and that is not above cap; missing entries
+ * filled from portable. */
+ntt_kernels ntt_kernels_choose(const zq_modulus *mod, ntt_backend cap);
+
+#endif
