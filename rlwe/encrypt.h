@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT
+ * Encryption of zero and the phase: what every scheme on this floor shares.
+ *
+ * A scheme adds its encoded message to component 0 of an encryption of zero and
+ * reads it from the phase.
+ */
+#ifndef SOTTO_RLWE_ENCRYPT_H
+#define SOTTO_RLWE_ENCRYPT_H
+
+#include "base/mem.h"
+#include "base/status.h"
+#include "rlwe/ct.h"
+#include "rlwe/keys.h"
+
+/* Symmetric encryption of zero at `level`: c_1 uniform from a public child seed
+ * of *root for (object, index), c_0 = -c_1·s + e. out->seeded is set.
+ * Streams: (root, object, index) must never be used twice.
+ * error: SOTTO_ERR_PARAM when out has no room. cost: limbs NTTs.
+ * scratch: rlwe_encrypt_scratch bytes of arena; released on return.
+ * secret: constant time in secret and error. */
+sotto_status rlwe_encrypt_zero(rlwe_ct *out, const rlwe_context *context,
+                               const rlwe_secret *secret, int level,
+                               const sotto_seed *root, uint64_t object,
+                               uint32_t index, sotto_arena *arena,
+                               sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Public-key encryption of zero at `level`: (v·b + e_0, v·a + e_1) over the
+ * limbs of the level and the special modulus, divided by the special modulus:
+ * fresh noise of one rescale (SPEC §7.5).
+ * error, scratch: as rlwe_encrypt_zero. secret: constant time in v, e. */
+sotto_status rlwe_encrypt_zero_public(rlwe_ct *out, const rlwe_context *context,
+                                      const rlwe_public *key, int level,
+                                      const sotto_seed *root, uint64_t object,
+                                      uint32_t index, sotto_arena *arena,
+                                      sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Fills component 1 of a seeded ciphertext from its seed (after reading one
+ * from a file). */
+void rlwe_expand_seed(rlwe_ct *ct, const rlwe_context *context);
+
+/* The phase Σ c_i·s^i over the limbs of ct's level, in NTT domain.
+ * shape: out uint64_t[limbs][stride]. error: SOTTO_ERR_KEY when key ids differ
+ * (both printed). secret: constant time; out is secret. */
+sotto_status rlwe_phase(uint64_t *out, const rlwe_context *context,
+                        const rlwe_ct *ct, const rlwe_secret *secret,
+                        sotto_arena *arena, sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Bytes of arena that any function of this file needs. */
+size_t rlwe_encrypt_scratch(const rlwe_context *context);
+
+#endif

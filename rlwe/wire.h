@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT
+ * Wire format: files of keys and ciphertexts (SPEC §11, byte by byte).
+ *
+ *     header | record | record | …          concatenation of files is valid:
+ *     header | record | header | record     a header may stand before any record
+ *
+ * A header names the kind of file and the parameter id; a record carries kind,
+ * index, length and a SHA-256 checksum over its own header and payload and is
+ * checked before anything in it is used. Residues are bit-packed at the width
+ * of their modulus, limb-major; uniform halves are 32-byte seeds. Every field
+ * is bounded before use; a reader never allocates more than its context's
+ * objects need.
+ */
+#ifndef SOTTO_RLWE_WIRE_H
+#define SOTTO_RLWE_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/file.h"
+#include "base/status.h"
+#include "rlwe/ct.h"
+#include "rlwe/keys.h"
+
+/* Kinds of files; values are part of the format. */
+typedef enum rlwe_file_kind {
+    RLWE_FILE_SECRET = 1,
+    RLWE_FILE_PUBLIC = 2,
+    RLWE_FILE_EVAL = 3,      /* switching keys */
+    RLWE_FILE_CIPHERTEXT = 4
+} rlwe_file_kind;
+
+/* What a file header says. */
+typedef struct rlwe_file_header {
+    rlwe_file_kind kind;
+    bool insecure;  /* parameters below the wanted security */
+    bool from_seed; /* keys made with --seed */
+    uint8_t params_id[RLWE_ID_BYTES];
+    uint8_t plan_id[RLWE_ID_BYTES];    /* zero in key files */
+    uint8_t key_id[RLWE_KEY_ID_BYTES];
+} rlwe_file_header;
+
+/* Head of one record, as read. */
+typedef struct rlwe_record {
+    uint32_t kind;    /* same values as the file kinds */
+    uint64_t index;   /* batch, or key number */
+    uint32_t item;    /* ciphertext within the batch (feature), else 0 */
+    uint64_t len_bytes; /* of the payload */
+} rlwe_record;
+
+/* Writes a file header. error: SOTTO_ERR_IO. */
+sotto_status rlwe_write_header(sotto_output *out,
+                               const rlwe_file_header *header,
+                               sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Reader of one file: remembers the header, checks that concatenated parts
+ * agree with it, and holds a buffer for one record. */
+typedef struct rlwe_file_reader rlwe_file_reader;
+
+/* Opens a file and reads its header. expected: the kind wanted; the parameter
+ * id must be the context's.
+ * error: SOTTO_ERR_IO; SOTTO_ERR_FORMAT (no Sotto file, other version, other
+ * kind: both named); SOTTO_ERR_MISMATCH (made for other parameters).
+ * owner: the caller, rlwe_file_close. */
+sotto_status rlwe_file_open(rlwe_file_reader **reader, const char *path,
+                            const rlwe_context *context,
+                            rlwe_file_kind expected,
+                            sotto_error *err) SOTTO_MUST_CHECK;
+
+/* The header of the file (borrowed). */
+const rlwe_file_header *rlwe_file_header_of(const rlwe_file_reader *reader);
+
+/* Bytes consumed so far, for progress. */
+uint64_t rlwe_file_position(const rlwe_file_reader *reader);
+
+/* Closes; NULL is fine. */
+void rlwe_file_close(rlwe_file_reader *reader);
+
+/* Reads any file's header without a context (for `inspect`). */
+sotto_status rlwe_file_peek(rlwe_file_header *header, const char *path,
+                            sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Appends a ciphertext record: index (batch), item (feature), scale as an
+ * opaque 64-bit pattern of the scheme. A seeded ciphertext writes its seed
+ * instead of component 1. scratch: rlwe_ct_record_bytes bytes. */
+sotto_status rlwe_write_ct(sotto_output *out, const rlwe_context *context,
+                           const rlwe_ct *ct, uint64_t scale_bits,
+                           uint64_t index, uint32_t item, uint8_t *scratch,
+                           sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Size of a ciphertext record on disk, header and checksum included. */
+size_t rlwe_ct_record_bytes(const rlwe_context *context, int level,
+                            int n_components, bool seeded);
+
+/* Reads the next ciphertext record into ct (which must have room), verifying
+ * it; seeded ones are expanded. *at_end: no record was left (ct unchanged).
+ * error: SOTTO_ERR_FORMAT naming file, record and what was wrong;
+ * SOTTO_ERR_MISMATCH when the key id is not the header's. */
+sotto_status rlwe_read_ct(rlwe_file_reader *reader,
+                          const rlwe_context *context, rlwe_ct *ct,
+                          uint64_t *scale_bits, uint64_t *index,
+                          uint32_t *item, bool *at_end,
+                          sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Writes a whole secret key file (coefficients in two bits each). */
+sotto_status rlwe_write_secret(sotto_output *out, const rlwe_context *context,
+                               const rlwe_secret *secret,
+                               sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Reads a secret key file. owner: rlwe_secret_free. */
+sotto_status rlwe_read_secret(rlwe_secret **secret, const char *path,
+                              const rlwe_context *context,
+                              sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Writes and reads a public key file. */
+sotto_status rlwe_write_public(sotto_output *out, const rlwe_context *context,
+                               const rlwe_public *key,
+                               sotto_error *err) SOTTO_MUST_CHECK;
+sotto_status rlwe_read_public(rlwe_public **key, const char *path,
+                              const rlwe_context *context,
+                              sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Appends one switching key record (the file header comes first). */
+sotto_status rlwe_write_switch_key(sotto_output *out,
+                                   const rlwe_context *context,
+                                   const rlwe_switch_key *key, uint64_t index,
+                                   sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Reads a whole evaluation key file into a key set. Only keys whose target is
+ * listed in wanted[0..n_wanted) are kept (all when wanted is NULL), so that a
+ * file with a superset serves. owner: rlwe_keyset_free. */
+sotto_status rlwe_read_keyset(rlwe_keyset **keyset, const char *path,
+                              const rlwe_context *context,
+                              const rlwe_key_target *wanted, int n_wanted,
+                              sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Size of a switching key record on disk. */
+size_t rlwe_switch_key_record_bytes(const rlwe_context *context,
+                                    const rlwe_gadget *gadget);
+
+#endif
