@@ -5,7 +5,8 @@
  * "-" is standard input or output. A regular output is written to a temporary
  * file in the same folder, flushed, and renamed by sotto_output_commit; until
  * then the old file stands. What is not a regular file (a pipe, a device) is
- * written directly.
+ * written directly. A program that writes to pipes ignores SIGPIPE, so that a
+ * closed one is an error and not the end.
  */
 #ifndef SOTTO_BASE_FILE_H
 #define SOTTO_BASE_FILE_H
@@ -33,10 +34,11 @@ typedef struct sotto_input sotto_input;
 sotto_status sotto_input_open(sotto_input **input, const char *path,
                               sotto_error *err) SOTTO_MUST_CHECK;
 
-/* Reads exactly len_bytes bytes. *got receives the number read (may be NULL);
+/* Reads exactly len_bytes bytes; len_bytes > 0.
  * error: SOTTO_ERR_FORMAT at the end of the file before len_bytes bytes came
  * ("truncated"), except that *at_end (if not NULL) is set and SOTTO_OK is
- * returned when not a single byte was left. SOTTO_ERR_IO otherwise. */
+ * returned when not a single byte was left. SOTTO_ERR_IO otherwise. out is
+ * zero whenever it was not filled. */
 sotto_status sotto_input_read(sotto_input *input, void *out, size_t len_bytes,
                               bool *at_end, sotto_error *err) SOTTO_MUST_CHECK;
 
@@ -54,12 +56,13 @@ typedef struct sotto_output sotto_output;
 
 /* Permission bits for outputs. */
 typedef enum sotto_output_mode {
-    SOTTO_OUTPUT_PUBLIC = 0,  /* 0666 less the umask */
-    SOTTO_OUTPUT_SECRET = 1   /* 0600 from the first byte on */
+    SOTTO_OUTPUT_PUBLIC = 0, /* 0666 less the umask */
+    SOTTO_OUTPUT_SECRET = 1  /* 0600 from the first byte on */
 } sotto_output_mode;
 
 /* Starts an output at path ("-": standard output). keep_existing: refuse with
- * SOTTO_ERR_IO when path exists already (checked again at commit).
+ * SOTTO_ERR_IO when a file stands at path already (checked again at commit,
+ * atomically); a pipe or device holds nothing to keep.
  * error: SOTTO_ERR_IO, SOTTO_ERR_MEMORY; *output is then NULL.
  * owner: the caller, sotto_output_commit or sotto_output_discard. */
 sotto_status sotto_output_open(sotto_output **output, const char *path,

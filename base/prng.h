@@ -28,14 +28,14 @@ typedef struct sotto_seed {
 
 /* What a stream is for. Values are part of the wire format; never reuse. */
 typedef enum sotto_label {
-    SOTTO_LABEL_SECRET = 1,      /* ternary secret */
-    SOTTO_LABEL_ERROR = 2,       /* error polynomial of a key or ciphertext */
-    SOTTO_LABEL_UNIFORM = 3,     /* uniform half; its key may be public */
-    SOTTO_LABEL_EPHEMERAL = 4,   /* ternary v of public-key encryption */
-    SOTTO_LABEL_CHILD = 5,       /* a child seed */
-    SOTTO_LABEL_KEY_ID = 6,      /* public random identity of a key */
-    SOTTO_LABEL_TRAIN = 7,       /* training: shuffling, initial weights */
-    SOTTO_LABEL_TEST = 8         /* tests and benchmarks */
+    SOTTO_LABEL_SECRET = 1,    /* ternary secret */
+    SOTTO_LABEL_ERROR = 2,     /* error polynomial of a key or ciphertext */
+    SOTTO_LABEL_UNIFORM = 3,   /* uniform half; its key may be public */
+    SOTTO_LABEL_EPHEMERAL = 4, /* ternary v of public-key encryption */
+    SOTTO_LABEL_CHILD = 5,     /* a child seed */
+    SOTTO_LABEL_KEY_ID = 6,    /* public random identity of a key */
+    SOTTO_LABEL_TRAIN = 7,     /* training: shuffling, initial weights */
+    SOTTO_LABEL_TEST = 8       /* tests and benchmarks */
 } sotto_label;
 
 /* One ChaCha20 block: key, 32-bit block counter, 96-bit nonce (RFC 8439
@@ -50,13 +50,21 @@ void sotto_chacha20_blocks(uint8_t *out, const sotto_seed *key,
                            uint64_t counter, size_t n_blocks);
 
 /* Domain-separated derivation of a seed.
- * math: out = first 32 bytes of ChaCha20-block(k2, …) as SPEC §6 fixes it.
- * Different (label, object, index, digit, limb) give independent seeds.
+ * math: with Block(key, counter, nonce) = sotto_chacha20_block, numbers little
+ * endian and || putting bytes side by side,
+ *
+ *     middle = first 32 bytes of Block(root, label, u32 index || "sottoPRF")
+ *     out    = first 32 bytes of Block(middle, digit, u32 limb || u64 object)
+ *
+ * Two steps, since one block takes 16 bytes of input and there are 24. The tag
+ * keeps the first step apart from the streams, whose nonce ends in 8 zero
+ * bytes: a seed may be root and stream key at once. Different (label, object,
+ * index, digit, limb) give independent seeds.
  * alias: out may equal root. */
 void sotto_prf(sotto_seed *out, const sotto_seed *root, sotto_label label,
                uint64_t object, uint32_t index, uint32_t digit, uint32_t limb);
 
-/* A byte stream with a small buffer. */
+/* The blocks of one key in order, from counter 0, read as bytes. */
 typedef struct sotto_stream {
     sotto_seed key;
     uint64_t counter; /* next block to make */

@@ -17,21 +17,21 @@
 /* 0 is success; everything else is negative. The list is closed. */
 typedef enum sotto_status {
     SOTTO_OK = 0,
-    SOTTO_ERR_MEMORY = -1,      /* allocation failed */
-    SOTTO_ERR_PARAM = -2,       /* a parameter is out of its range */
-    SOTTO_ERR_SECURITY = -3,    /* below the wanted security level */
-    SOTTO_ERR_LEVEL = -4,       /* no such level, or levels exhausted */
-    SOTTO_ERR_SCALE = -5,       /* scales differ, or scale out of range */
-    SOTTO_ERR_KEY = -6,         /* no such key, or a wrong one */
-    SOTTO_ERR_SHAPE = -7,       /* shapes do not fit */
-    SOTTO_ERR_FORMAT = -8,      /* a file or record is damaged or foreign */
-    SOTTO_ERR_IO = -9,          /* the operating system refused */
-    SOTTO_ERR_RANDOM = -10,     /* no randomness from the system */
-    SOTTO_ERR_MISMATCH = -11,   /* objects of different plans or parameters */
+    SOTTO_ERR_MEMORY = -1,       /* allocation failed */
+    SOTTO_ERR_PARAM = -2,        /* a parameter is out of its range */
+    SOTTO_ERR_SECURITY = -3,     /* below the wanted security level */
+    SOTTO_ERR_LEVEL = -4,        /* no such level, or levels exhausted */
+    SOTTO_ERR_SCALE = -5,        /* scales differ, or scale out of range */
+    SOTTO_ERR_KEY = -6,          /* no such key, or a wrong one */
+    SOTTO_ERR_SHAPE = -7,        /* shapes do not fit */
+    SOTTO_ERR_FORMAT = -8,       /* a file or record is damaged or foreign */
+    SOTTO_ERR_IO = -9,           /* the operating system refused */
+    SOTTO_ERR_RANDOM = -10,      /* no randomness from the system */
+    SOTTO_ERR_MISMATCH = -11,    /* objects of different plans or parameters */
     SOTTO_ERR_UNSUPPORTED = -12, /* valid, but not something Sotto does */
-    SOTTO_ERR_RANGE = -13,      /* a value lies outside the planned range */
-    SOTTO_ERR_NOISE = -14,      /* decrypted noise is beyond the prediction */
-    SOTTO_ERR_CANCELLED = -15   /* stopped by the caller */
+    SOTTO_ERR_RANGE = -13,       /* a value lies outside the planned range */
+    SOTTO_ERR_NOISE = -14,       /* decrypted noise is beyond the prediction */
+    SOTTO_ERR_CANCELLED = -15    /* stopped by the caller */
 } sotto_status;
 
 #define SOTTO_MUST_CHECK __attribute__((warn_unused_result))

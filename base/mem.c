@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT
+ * Aligned blocks, wiping, peak memory. The arena has a file of its own, so
+ * that every call of sotto_calloc crosses a file border: tests replace it at
+ * link time to make the k-th allocation fail.
+ */
+#include "base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+void *sotto_calloc(size_t count, size_t size)
+{
+    size_t len_bytes;
+    if (__builtin_mul_overflow(count, size, &len_bytes) ||
+        len_bytes > PTRDIFF_MAX) {
+        return NULL;
+    }
+    const size_t align =
+        len_bytes >= SOTTO_HUGE_PAGE ? SOTTO_HUGE_PAGE : SOTTO_ALIGN;
+
+    /* posix_memalign, since it keeps the exact size: a checker then sees an
+     * access one byte beyond the end. */
+    void *block = NULL;
+    if (posix_memalign(&block, align, len_bytes > 0 ? len_bytes : 1) != 0) {
+        return NULL;
+    }
+#ifdef MADV_HUGEPAGE
+    if (align == SOTTO_HUGE_PAGE) {
+        /* Advice before the first touch; a kernel may ignore it. */
+        (void)madvise(block, len_bytes, MADV_HUGEPAGE);
+    }
+#endif
+    memset(block, 0, len_bytes);
+    return block;
+}
+
+void sotto_free(void *block)
+{
+    free(block);
+}
+
+void sotto_wipe(void *block, size_t len_bytes)
+{
+    if (len_bytes == 0) {
+        return;
+    }
+    memset(block, 0, len_bytes);
+    /* Emits nothing, but makes the compiler believe that the zeros are read;
+     * otherwise a memset before free may be dropped. */
+    __asm__ volatile("" : : "r"(block) : "memory");
+}
+
+void sotto_wipe_free(void *block, size_t len_bytes)
+{
+    if (block != NULL) {
+        sotto_wipe(block, len_bytes);
+        sotto_free(block);
+    }
+}
+
+size_t sotto_peak_bytes(void)
+{
+    struct rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage) != 0 || usage.ru_maxrss < 0) {
+        return 0;
+    }
+    return (size_t)usage.ru_maxrss * 1024; /* Linux counts in KiB */
+}
