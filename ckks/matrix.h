@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT
+ * Integer matrix × vector of ciphertexts: the linear layer of batch packing.
+ *
+ *     out[o] = Σ_i W[o][i]·in[i] + bias[o],  W integers
+ *
+ * With real weights w = W / weight_scale, the result has scale
+ * in.scale·weight_scale: the weights keep their own grid and the output scale
+ * follows. Works on 2 to 5 components; no keys, no rotations, no NTTs.
+ */
+#ifndef SOTTO_CKKS_MATRIX_H
+#define SOTTO_CKKS_MATRIX_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/mem.h"
+#include "base/status.h"
+#include "ckks/crypt.h"
+
+/* One block of a linear layer. */
+typedef struct ckks_matrix {
+    size_t n_out;
+    size_t n_in;
+    const int32_t *weight; /* [n_out][n_in] */
+    double weight_scale;   /* weight = round(real weight · weight_scale) */
+    const double *bias;    /* [n_out] real values, or NULL */
+} ckks_matrix;
+
+/* Multiplies. All inputs: the same level, number of components, key, and scale
+ * (to 2^-40). Outputs: initialised with capacity; level and components of the
+ * inputs, scale in.scale·weight_scale.
+ * alias: none between outputs and inputs.
+ * error: SOTTO_ERR_LEVEL, SOTTO_ERR_SCALE, SOTTO_ERR_SHAPE, SOTTO_ERR_RANGE (a
+ * bias that does not fit the modulus); outputs are then unchanged.
+ * cost: n_out·n_in·components·limbs·N multiply-adds; one pass over the inputs
+ * for each tile of outputs. scratch: ckks_matrix_scratch bytes of arena. */
+sotto_status ckks_matrix_apply(const rlwe_context *context, ckks_ct *const *out,
+                               const ckks_ct *const *in,
+                               const ckks_matrix *matrix, sotto_arena *arena,
+                               sotto_error *err) SOTTO_MUST_CHECK;
+
+/* One unit of the same work, for callers that spread it over threads: limb
+ * `limb` of component `component`, columns [column, column + n_columns).
+ * Units may run in any order and at the same time; results do not depend on
+ * it. The outputs must have been prepared by ckks_matrix_prepare.
+ * n_columns: a multiple of 8; column: a multiple of 8. */
+void ckks_matrix_unit(const rlwe_context *context, ckks_ct *const *out,
+                      const ckks_ct *const *in, const ckks_matrix *matrix,
+                      uint64_t row_norm, int component, int limb,
+                      size_t column, size_t n_columns, sotto_arena *arena);
+
+/* Checks the inputs and shapes the outputs (level, components, scale, key).
+ * error: as ckks_matrix_apply. */
+sotto_status ckks_matrix_prepare(const rlwe_context *context,
+                                 ckks_ct *const *out, const ckks_ct *const *in,
+                                 const ckks_matrix *matrix,
+                                 sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Bytes of arena for ckks_matrix_apply or one unit of up to n_columns. */
+size_t ckks_matrix_scratch(const rlwe_context *context, size_t n_in,
+                           size_t n_out, size_t n_columns);
+
+#endif
