@@ -65,25 +65,25 @@ size_t nn_affine_source_size(const nn_affine *affine, size_t n);
 
 /* How rows are put together. Zero means the default. */
 typedef struct nn_group_options {
-    size_t max_rows;         /* default: no limit */
-    size_t max_block;        /* rows × inputs; default 2^22. A row is never
-                              * split, so one row may exceed it */
+    size_t max_rows;           /* default: no limit */
+    size_t max_block;          /* rows × inputs; default 2^22. A row is never
+                                * split, so one row may exceed it */
     unsigned min_fill_percent; /* terms of the rows / (rows × inputs), at least;
-                              * default 85: a residual's own element per row
-                              * is let in, overlapping windows are not */
+                                * default 85: a residual's own element per row
+                                * is let in, overlapping windows are not */
 } nn_group_options;
 
 /* A division of all rows into groups; immutable. */
 typedef struct nn_groups {
     size_t n_groups;
-    size_t n_rows;         /* of the map */
-    const uint32_t *rows;  /* [n_rows]: group g has rows[first[g]..first[g+1]) */
-    const size_t *first;   /* [n_groups + 1] */
-    size_t max_rows;       /* largest number in a group, for buffers */
+    size_t n_rows;        /* of the map */
+    const uint32_t *rows; /* [n_rows]: group g has rows[first[g]..first[g+1]) */
+    const size_t *first;  /* [n_groups + 1] */
+    size_t max_rows;      /* largest number in a group, for buffers */
     size_t max_inputs;
-    size_t max_block;      /* largest rows × inputs */
-    uint64_t terms;        /* of all rows: multiplications that count */
-    uint64_t work;         /* sum of rows × inputs: multiplications done */
+    size_t max_block; /* largest rows × inputs */
+    uint64_t terms;   /* of all rows: multiplications that count */
+    uint64_t work;    /* sum of rows × inputs: multiplications done */
 } nn_groups;
 
 /* Groups the rows of a map: deterministic; groups in order of where their
@@ -102,7 +102,7 @@ void nn_groups_free(nn_groups *groups);
  * biases may be overwritten by whoever holds it (to simulate rounding). */
 typedef struct nn_group {
     size_t n_rows;
-    const uint32_t *rows;     /* [n_rows] elements of the target, ascending */
+    const uint32_t *rows; /* [n_rows] elements of the target, ascending */
     size_t n_inputs;
     const nn_element *inputs; /* [n_inputs] by ascending (source, index) */
     double *weights;          /* [n_rows][n_inputs]; 0 where a row lacks one */

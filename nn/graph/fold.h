@@ -34,9 +34,9 @@
 #define NN_MAX_DEGREE 4
 
 typedef enum nn_step_kind {
-    NN_STEP_AFFINE,  /* step.affine; sources as nn_affine_sources says */
-    NN_STEP_SQUARE,  /* element by element, of tensor step.source */
-    NN_STEP_POLY,    /* polynomial of degree 3 or 4 (nn_step_coefficient) */
+    NN_STEP_AFFINE, /* step.affine; sources as nn_affine_sources says */
+    NN_STEP_SQUARE, /* element by element, of tensor step.source */
+    NN_STEP_POLY,   /* polynomial of degree 3 or 4 (nn_step_coefficient) */
     NN_STEP_RELU,
     NN_STEP_MAX_POOL /* step.window */
 } nn_step_kind;
@@ -49,8 +49,8 @@ typedef struct nn_step {
     const char *origin; /* its operator as the file called it */
     nn_shape shape;     /* of the tensor made */
     size_t n_elements;
-    nn_range range;     /* of the tensor made, as far as metadata tells: for
-                         * the map before a square, of t */
+    nn_range range; /* of the tensor made, as far as metadata tells: for
+                     * the map before a square, of t */
     const nn_affine *affine; /* AFFINE */
     uint32_t source;         /* others: tensor read, always the one before */
     nn_window window;        /* MAX_POOL */
@@ -63,14 +63,14 @@ typedef struct nn_step {
 typedef struct nn_network {
     const nn_graph *graph; /* borrowed */
     nn_shape input_shape;
-    size_t n_inputs;       /* elements of the input */
+    size_t n_inputs; /* elements of the input */
     nn_range input_range;
     size_t n_steps;
     nn_step *steps;
-    size_t n_outputs;      /* scores: elements of the last tensor */
+    size_t n_outputs; /* scores: elements of the last tensor */
     nn_range output_range;
-    bool softmax;          /* the graph ends in one; the last tensor has the
-                            * scores before it */
+    bool softmax; /* the graph ends in one; the last tensor has the
+                   * scores before it */
 } nn_network;
 
 typedef struct nn_fold_options {

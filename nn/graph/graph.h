@@ -23,10 +23,11 @@
 
 #define NN_MAX_RANK 4
 /* Hostile models are cut here: elements of one value, of all values together,
- * nodes, bytes of one name. */
+ * weights of one node, nodes, bytes of one name. */
 #define NN_MAX_ELEMENTS ((size_t)1 << 24)
 #define NN_MAX_TOTAL_ELEMENTS ((size_t)1 << 26)
-#define NN_MAX_NODES 65536
+#define NN_MAX_WEIGHTS ((size_t)1 << 28) /* of one node */
+#define NN_MAX_NODES 16384
 #define NN_MAX_NAME_BYTES 512
 
 /* Dimensions of a per-image tensor, outermost first; the last varies fastest
@@ -90,10 +91,10 @@ typedef enum nn_op {
 /* A sliding window over [C,H,W]. Zero means the default: stride and dilation
  * 1, kernel and pads as they are. */
 typedef struct nn_window {
-    size_t kernel[2];   /* height, width */
-    size_t stride[2];   /* down, right */
-    size_t dilation[2]; /* down, right */
-    size_t pad[4];      /* top, left, bottom, right */
+    size_t kernel[2];       /* height, width */
+    size_t stride[2];       /* down, right */
+    size_t dilation[2];     /* down, right */
+    size_t pad[4];          /* top, left, bottom, right */
     bool count_include_pad; /* average pool: pads count in the divisor */
 } nn_window;
 
@@ -110,17 +111,17 @@ typedef struct nn_node {
     char *tensor;       /* of its value; unique in the graph; never NULL */
     const char *origin; /* operator as the file called it (static string) */
     int n_inputs;
-    int *inputs;        /* node numbers, each smaller than this node's */
-    nn_shape shape;     /* of the value made */
-    nn_range range;     /* of the value made, if metadata or calibration say */
+    int *inputs;    /* node numbers, each smaller than this node's */
+    nn_shape shape; /* of the value made */
+    nn_range range; /* of the value made, if metadata or calibration say */
 
-    nn_window window;     /* CONV, AVERAGE_POOL, MAX_POOL; defaults resolved */
-    size_t groups;        /* CONV */
-    int axis;             /* CONCAT */
-    int perm[NN_MAX_RANK];              /* TRANSPOSE */
-    size_t pad_before[NN_MAX_RANK];     /* PAD */
-    size_t pad_after[NN_MAX_RANK];      /* PAD */
-    float pad_value;                    /* PAD */
+    nn_window window;      /* CONV, AVERAGE_POOL, MAX_POOL; defaults resolved */
+    size_t groups;         /* CONV */
+    int axis;              /* CONCAT */
+    int perm[NN_MAX_RANK]; /* TRANSPOSE */
+    size_t pad_before[NN_MAX_RANK]; /* PAD */
+    size_t pad_after[NN_MAX_RANK];  /* PAD */
+    float pad_value;                /* PAD */
     nn_shape param_shape; /* of weights (SCALE_SHIFT: of both constants) */
     size_t n_weights, n_bias;
     float *weights, *bias; /* bias is there whenever weights are */
@@ -140,6 +141,7 @@ typedef struct nn_graph {
     int n_metadata;
     nn_metadata *metadata; /* ranges are not here but in the nodes */
     char *producer;        /* who wrote the file; may be NULL */
+    const char *next_tensor, *next_origin; /* see graph_internal.h */
 } nn_graph;
 
 /* Makes a graph that holds its input only (node 0, named name).
@@ -236,8 +238,8 @@ sotto_status nn_graph_concat(nn_graph *graph, int *id, const char *name,
                              sotto_error *err) SOTTO_MUST_CHECK;
 
 /* Appends a view with the same elements in another shape (flatten: [F]). */
-sotto_status nn_graph_reshape(nn_graph *graph, int *id, const char *name,
-                              int x, const nn_shape *shape,
+sotto_status nn_graph_reshape(nn_graph *graph, int *id, const char *name, int x,
+                              const nn_shape *shape,
                               sotto_error *err) SOTTO_MUST_CHECK;
 
 /* Appends a permutation of dimensions: out dimension i is x's perm[i].
@@ -252,8 +254,8 @@ sotto_status nn_graph_pad(nn_graph *graph, int *id, const char *name, int x,
                           float value, sotto_error *err) SOTTO_MUST_CHECK;
 
 /* Appends a softmax over a [F] value; nothing may follow it. */
-sotto_status nn_graph_softmax(nn_graph *graph, int *id, const char *name,
-                              int x, sotto_error *err) SOTTO_MUST_CHECK;
+sotto_status nn_graph_softmax(nn_graph *graph, int *id, const char *name, int x,
+                              sotto_error *err) SOTTO_MUST_CHECK;
 
 /* ---- Facts about a graph ------------------------------------------------- */
 

@@ -32,8 +32,7 @@ sotto_status nn_plain_run_node(const nn_graph *graph, sotto_pool *pool, int id,
  * error: SOTTO_ERR_RANGE (a value is not finite: node and image),
  * SOTTO_ERR_MEMORY; ranges is then undefined. */
 sotto_status nn_plain_ranges(const nn_graph *graph, sotto_pool *pool,
-                             nn_range *ranges, const float *in,
-                             size_t n_images,
+                             nn_range *ranges, const float *in, size_t n_images,
                              sotto_error *err) SOTTO_MUST_CHECK;
 
 /* Number of the largest score; the first of equals. range: n > 0. */
