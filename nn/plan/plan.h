@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT
+ * The plan: everything that is fixed before a key exists.
+ *
+ * A plan says ring, moduli, levels, packing, what each step of the network does
+ * to level, components and scale, which switching keys are needed, and what
+ * errors to expect. It is readable text (SPEC §13) and holds nothing that
+ * depends on the values of weights beyond sizes: inner scales follow from the
+ * fractional weight bits, which are part of it.
+ *
+ * Batch packing: one ciphertext per element of a tensor, one image per slot.
+ *
+ *            image 0  image 1  image 2 …            N/2 slots
+ *   pixel 0 [   .        .        .                         ]  ciphertext 0
+ *   pixel 1 [   .        .        .                         ]  ciphertext 1
+ *
+ * A step makes the tensor after its own number from the one before (tensor 0 is
+ * the input), as in nn/graph/fold.h. Its parts run in this order:
+ *
+ *   AFFINE   [relinearise sources] · integer matrix · [relinearise] [rescale]
+ *   SQUARE   square · [relinearise] [rescale]
+ */
+#ifndef SOTTO_NN_PLAN_PLAN_H
+#define SOTTO_NN_PLAN_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/hash.h"
+#include "base/pool.h"
+#include "base/status.h"
+#include "nn/graph/fold.h"
+#include "rlwe/keys.h"
+#include "rlwe/params.h"
+
+#define NN_PLAN_MAX_STEPS 256
+#define NN_PLAN_NAME_BYTES 64
+#define NN_PLAN_MAX_BYTES ((size_t)1 << 20)
+#define NN_PLAN_MAX_KEYS 256
+#define NN_PLAN_MAX_IMAGES ((uint64_t)1 << 40)
+
+/* What one step does to ciphertexts. */
+typedef struct nn_plan_step {
+    nn_step_kind kind;             /* AFFINE or SQUARE */
+    char name[NN_PLAN_NAME_BYTES]; /* node, for messages */
+    size_t n_elements;  /* of the tensor made */
+    int weight_bits;    /* AFFINE: fractional bits of the integer weights */
+    bool relinearise_source; /* AFFINE: before the product */
+    bool relinearise;   /* after it */
+    int level;          /* of the tensor made, after everything */
+    int n_components;   /* … */
+    double scale;       /* … exact */
+    double range;       /* bound on |value|, rounded up to a power of two */
+    double he_error;    /* predicted, values; exceeded with 2^-confidence */
+} nn_plan_step;
+
+/* One switching key that the server needs. */
+typedef struct nn_plan_key {
+    rlwe_key_target target;
+    int gadget;
+} nn_plan_key;
+
+/* A plan. Plain data: copying copies everything. */
+typedef struct nn_plan {
+    rlwe_params_literal params;
+    uint64_t images;       /* number planned for */
+    nn_shape input_shape;
+    double input_scale;
+    double input_min, input_max; /* pixel values outside are refused */
+    size_t n_inputs;
+    size_t n_outputs;
+    bool softmax; /* scores want a softmax to become probabilities */
+    uint8_t model_id[SOTTO_HASH_BYTES]; /* SHA-256 of the model file */
+    float mean[16];
+    float std[16];
+    int n_mean; /* 0: no normalisation beyond the model's own */
+    int n_steps;
+    nn_plan_step step[NN_PLAN_MAX_STEPS];
+    int n_keys;
+    nn_plan_key key[NN_PLAN_MAX_KEYS];
+    double confidence;     /* log2: errors exceeded with 2^-confidence over all */
+    double he_noise_std;   /* bound on the standard deviation at the output */
+    double he_error;       /* predicted largest HE error of a score */
+    double rounding_error; /* predicted largest weight-rounding error */
+    double margin_bits;    /* free bits above the largest score at the end */
+    double seconds;        /* predicted server time, one core */
+    uint8_t id[SOTTO_HASH_BYTES]; /* SHA-256 of the text without this line */
+} nn_plan;
+
+/* What a user may ask for. Zero means the default. */
+typedef struct nn_plan_options {
+    uint64_t images;       /* default 1 */
+    double range_margin;   /* default 1.3, on every range from data */
+    double he_target;      /* largest HE error of a score; default 2^-5 */
+    double rounding_target; /* largest rounding error; default 2^-2 */
+    double confidence;     /* default 20 */
+    int log2_n;            /* 0: search */
+    int security;          /* 0: 128 */
+    bool allow_insecure;
+    bool public_key;       /* also plan for public-key encryption */
+    const float *mean;     /* [n_mean] normalisation by the server */
+    const float *std;
+    int n_mean;
+} nn_plan_options;
+
+/* Plans a folded network for batch packing.
+ * error: SOTTO_ERR_UNSUPPORTED naming the node that cannot be evaluated (Relu,
+ * MaxPool, degree above 2) and what would help; SOTTO_ERR_RANGE when ranges are
+ * unknown (naming the tensor and --calibrate); SOTTO_ERR_LEVEL when nothing
+ * fits the largest ring (with what is needed and the cheapest fix);
+ * SOTTO_ERR_SECURITY. *plan is then zeroed.
+ * owner: the caller frees *plan with sotto_free. pool may be NULL. */
+sotto_status nn_plan_make(nn_plan **plan, const nn_network *network,
+                          const nn_plan_options *options, sotto_pool *pool,
+                          sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Checks that a plan belongs to this network: steps, sizes, scales follow from
+ * weight bits and moduli, values stay within the moduli. What `infer` does
+ * before it touches a ciphertext.
+ * error: SOTTO_ERR_MISMATCH naming the first difference. */
+sotto_status nn_plan_verify(const nn_plan *plan, const nn_network *network,
+                            sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Slots per ciphertext: images in one batch. */
+size_t nn_plan_slots(const nn_plan *plan);
+
+/* ⌈count / slots⌉. */
+uint64_t nn_plan_batches(const nn_plan *plan, uint64_t count);
+
+/* Writes the plan as text and sets plan->id. owner: the caller frees *text with
+ * sotto_free. error: SOTTO_ERR_MEMORY. */
+sotto_status nn_plan_write(char **text, size_t *len_bytes, nn_plan *plan,
+                           sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Reads and checks a plan's text; every number is bounded and the id verified.
+ * error: SOTTO_ERR_FORMAT with the line number; SOTTO_ERR_SECURITY when the
+ * parameters are below 128 bits and allow_insecure is false; *plan is then
+ * NULL. owner: the caller frees *plan with sotto_free. */
+sotto_status nn_plan_read(nn_plan **plan, const char *text, size_t len_bytes,
+                          bool allow_insecure,
+                          sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Sizes on the wire for this plan. */
+typedef struct nn_plan_bytes {
+    uint64_t secret_key;
+    uint64_t eval_key;        /* 0 when the plan needs none */
+    uint64_t input_per_batch;
+    uint64_t output_per_batch;
+    uint64_t server_memory;   /* peak of ciphertexts held at once, estimated */
+} nn_plan_bytes;
+
+/* Computes the sizes. error: as rlwe_context_new. */
+sotto_status nn_plan_sizes(nn_plan_bytes *bytes, const nn_plan *plan,
+                           sotto_error *err) SOTTO_MUST_CHECK;
+
+/* The integer weights of a step: round-half-away(weight · 2^weight_bits).
+ * range: |result| < 2^31 (plan_make refuses otherwise). */
+int32_t nn_plan_weight(const nn_plan_step *step, double source_factor,
+                       double weight);
+
+/* A step's scale factor for weights that read source tensor `source`:
+ * 2^weight_bits for the tensor whose scale the step is planned on (the first
+ * source); for other sources what makes the products' scales equal. */
+double nn_plan_weight_scale(const nn_plan *plan, const nn_network *network,
+                            size_t step, uint32_t source);
+
+/* Hook for nn_network_run that replaces weights and biases by what the plan's
+ * integers stand for: the network with rounded weights, against which the HE
+ * error is measured. arg: the nn_plan_rounding below. */
+typedef struct nn_plan_rounding {
+    const nn_plan *plan;
+    const nn_network *network;
+} nn_plan_rounding;
+void nn_plan_round_group(void *arg, size_t step, nn_group *group);
+
+#endif
