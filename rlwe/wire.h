@@ -39,6 +39,8 @@ typedef struct rlwe_file_header {
     uint8_t params_id[RLWE_ID_BYTES];
     uint8_t plan_id[RLWE_ID_BYTES];    /* zero in key files */
     uint8_t key_id[RLWE_KEY_ID_BYTES];
+    uint64_t count; /* of the user's items (images) in the whole job, of which
+                     * this file may hold a part; 0 in key files */
 } rlwe_file_header;
 
 /* Head of one record, as read. */
