@@ -30,6 +30,7 @@
 #include "base/pool.h"
 #include "base/status.h"
 #include "nn/graph/fold.h"
+#include "nn/plan/statistics.h"
 #include "rlwe/keys.h"
 #include "rlwe/params.h"
 
@@ -98,8 +99,9 @@ typedef struct nn_plan_options {
     int security;          /* 0: 128 */
     bool allow_insecure;
     bool public_key;       /* also plan for public-key encryption */
-    const float *mean;     /* [n_mean] normalisation by the server */
-    const float *std;
+    const nn_statistics *statistics; /* NULL: what the model's metadata say */
+    const float *mean;     /* [n_mean] normalisation, recorded in the plan; the */
+    const float *std;      /* caller has put it into the network's graph */
     int n_mean;
 } nn_plan_options;
 
@@ -153,16 +155,38 @@ typedef struct nn_plan_bytes {
 sotto_status nn_plan_sizes(nn_plan_bytes *bytes, const nn_plan *plan,
                            sotto_error *err) SOTTO_MUST_CHECK;
 
-/* The integer weights of a step: round-half-away(weight · 2^weight_bits).
- * range: |result| < 2^31 (plan_make refuses otherwise). */
-int32_t nn_plan_weight(const nn_plan_step *step, double source_factor,
-                       double weight);
+/* The exact scale of tensor k (0: the input). */
+double nn_plan_tensor_scale(const nn_plan *plan, size_t k);
 
-/* A step's scale factor for weights that read source tensor `source`:
- * 2^weight_bits for the tensor whose scale the step is planned on (the first
- * source); for other sources what makes the products' scales equal. */
+/* Level of tensor k (0: the input). */
+int nn_plan_tensor_level(const nn_plan *plan, size_t k);
+
+/* Number of components of tensor k (0: the input). */
+int nn_plan_tensor_components(const nn_plan *plan, size_t k);
+
+/* What the integer matrix of an AFFINE step makes, before the parts behind it.
+ * With several sources the level is the lowest of theirs (others are dropped to
+ * it), and scale / (scale of a source) is what its weights are multiplied by,
+ * so that all products have one scale: 2^weight_bits for the source of the
+ * largest scale, more for the others. */
+typedef struct nn_plan_product {
+    int level;
+    int n_components;
+    double scale;
+} nn_plan_product;
+
+/* The product of step `step`, an AFFINE one. */
+nn_plan_product nn_plan_step_product(const nn_plan *plan,
+                                     const nn_network *network, size_t step);
+
+/* The factor of weights that read tensor `source`: product.scale / scale of
+ * the source. */
 double nn_plan_weight_scale(const nn_plan *plan, const nn_network *network,
                             size_t step, uint32_t source);
+
+/* The integer weight: weight · factor rounded, halves away from zero.
+ * range: |weight·factor| < 2^31 (nn_plan_verify_weights checks all). */
+int32_t nn_plan_weight(double weight, double factor);
 
 /* Hook for nn_network_run that replaces weights and biases by what the plan's
  * integers stand for: the network with rounded weights, against which the HE
