@@ -76,10 +76,10 @@ typedef struct nn_group_options {
 /* A division of all rows into groups; immutable. */
 typedef struct nn_groups {
     size_t n_groups;
-    size_t n_rows;        /* of the map */
-    const uint32_t *rows; /* [n_rows]: group g has rows[first[g]..first[g+1]) */
-    const size_t *first;  /* [n_groups + 1] */
-    size_t max_rows;      /* largest number in a group, for buffers */
+    size_t n_rows;   /* of the map */
+    uint32_t *rows;  /* [n_rows]: group g has rows[first[g]..first[g+1]) */
+    size_t *first;   /* [n_groups + 1] */
+    size_t max_rows; /* largest number in a group, for buffers */
     size_t max_inputs;
     size_t max_block; /* largest rows × inputs */
     uint64_t terms;   /* of all rows: multiplications that count */

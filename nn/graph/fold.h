@@ -52,7 +52,7 @@ typedef struct nn_step {
     nn_range range; /* of the tensor made, as far as metadata tells: for
                      * the map before a square, of t */
     const nn_affine *affine; /* AFFINE */
-    uint32_t source;         /* others: tensor read, always the one before */
+    uint32_t source;         /* others: the tensor read */
     nn_window window;        /* MAX_POOL */
     int degree;              /* POLY: 3 or 4; SQUARE: 2; AFFINE: 1 */
     nn_shape poly_shape;     /* POLY: of each coefficient */

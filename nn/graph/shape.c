@@ -76,6 +76,9 @@ size_t nn_shape_param_index(const nn_shape *param, const nn_shape *shape,
     size_t stride[NN_MAX_RANK];
     size_t at = 0;
 
+    if (param->rank == 0) {
+        return 0;
+    }
     nn_shape_strides(stride, param, shape);
     for (int i = shape->rank - 1; i >= 0; i--) {
         at += index % shape->dim[i] * stride[i];
