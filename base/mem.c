@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Aligned blocks, wiping, peak memory. The arena has a file of its own, so
- * that every call of sotto_calloc crosses a file border: tests replace it at
- * link time to make the k-th allocation fail.
+ * Aligned blocks, wiping, peak memory. Nothing here calls sotto_calloc or
+ * sotto_free (arena.c does), so that every call crosses a file border: tests
+ * replace both at link time to make the k-th allocation fail.
  */
 #include "base/mem.h"
 
@@ -50,14 +50,6 @@ void sotto_wipe(void *block, size_t len_bytes)
     /* Emits nothing, but makes the compiler believe that the zeros are read;
      * otherwise a memset before free may be dropped. */
     __asm__ volatile("" : : "r"(block) : "memory");
-}
-
-void sotto_wipe_free(void *block, size_t len_bytes)
-{
-    if (block != NULL) {
-        sotto_wipe(block, len_bytes);
-        sotto_free(block);
-    }
 }
 
 size_t sotto_peak_bytes(void)
