@@ -10,7 +10,9 @@
 
 sotto_reader sotto_reader_init(const void *data, size_t len_bytes)
 {
-    return (sotto_reader){.data = data, .len_bytes = len_bytes, .ok = true};
+    /* Never NULL inside: nothing at all is a view as well. */
+    const void *bytes = data != NULL ? data : "";
+    return (sotto_reader){.data = bytes, .len_bytes = len_bytes, .ok = true};
 }
 
 const uint8_t *sotto_read_view(sotto_reader *reader, size_t len_bytes)
@@ -34,7 +36,7 @@ uint8_t sotto_read_u8(sotto_reader *reader)
 uint16_t sotto_read_u16(sotto_reader *reader)
 {
     const uint8_t *in = sotto_read_view(reader, 2);
-    return in != NULL ? (uint16_t)(in[0] | in[1] << 8) : 0;
+    return in != NULL ? sotto_load_le16(in) : 0;
 }
 
 uint32_t sotto_read_u32(sotto_reader *reader)

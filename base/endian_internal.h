@@ -7,6 +7,12 @@
 
 #include <stdint.h>
 
+/* Reads 16 bits, least significant byte first. */
+static inline uint16_t sotto_load_le16(const uint8_t *in)
+{
+    return (uint16_t)((uint32_t)in[0] | (uint32_t)in[1] << 8);
+}
+
 /* Reads 32 bits, least significant byte first. */
 static inline uint32_t sotto_load_le32(const uint8_t *in)
 {

@@ -18,7 +18,7 @@ trap 'exit 1' HUP INT TERM
 
 export CMOCKA_MESSAGE_OUTPUT=TAP
 export ASAN_OPTIONS="allocator_may_return_null=1:${ASAN_OPTIONS:-}"
-export TSAN_OPTIONS="halt_on_error=1:${TSAN_OPTIONS:-}"
+export TSAN_OPTIONS="allocator_may_return_null=1:halt_on_error=1:${TSAN_OPTIONS:-}"
 
 # Reads TAP; prints "passed failed skipped". status: how the program ended.
 # A plan (1..N) promises N results; what is missing counts as failed, and a

@@ -21,10 +21,9 @@ size_t hex_parse(uint8_t *out, size_t cap_bytes, const char *text)
         const char *digit = strchr(digits, *text);
         assert_non_null(digit);
         assert_true(n_digits / 2 < cap_bytes);
-        const uint8_t value = (uint8_t)(digit - digits);
         uint8_t *byte = &out[n_digits / 2];
-        *byte = n_digits % 2 == 0 ? (uint8_t)(value << 4)
-                                  : (uint8_t)(*byte | value);
+        const unsigned high = n_digits % 2 == 0 ? 0 : *byte;
+        *byte = (uint8_t)(high << 4 | (unsigned)(digit - digits));
         n_digits++;
     }
     assert_true(n_digits % 2 == 0);
