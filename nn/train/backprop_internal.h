@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT
+ * What a layer is to the chain: sizes, memory and a table of functions.
+ */
+#ifndef SOTTO_NN_TRAIN_BACKPROP_INTERNAL_H
+#define SOTTO_NN_TRAIN_BACKPROP_INTERNAL_H
+
+#include "nn/train/backprop.h"
+
+typedef struct nn_layer nn_layer;
+
+/* One slice of a minibatch under way on one worker. */
+typedef struct nn_slice {
+    size_t number; /* of the slice */
+    size_t first;  /* image */
+    size_t count;
+    size_t batch_count; /* images of the whole minibatch */
+    nn_net_mode mode;
+    const float *params; /* of the whole net */
+    float *state;
+    float *gradient; /* of this slice, all parameters */
+    float *gemm;     /* float[NN_SGEMM_SCRATCH] of this worker */
+    float *columns;  /* of this worker: the largest conv needs it */
+} nn_slice;
+
+/* A kind of layer. forward makes value from in_value; backward makes
+ * in_gradient (unless NULL) from gradient, and adds to the parameter gradients.
+ * A kind with sums ends its stage with the first function of a pass, and
+ * starts the next stage with the second:
+ *     forward:  sum_forward, [merge_forward once], forward
+ *     backward: sum_backward, [merge_backward once], backward */
+typedef struct nn_layer_ops {
+    sotto_status (*shape)(nn_layer *layer, sotto_error *err);
+    void (*init)(const nn_layer *layer, float *params, float *state,
+                 sotto_stream *stream);
+    void (*forward)(const nn_layer *layer, const nn_slice *slice);
+    void (*backward)(const nn_layer *layer, const nn_slice *slice);
+    void (*sum_forward)(const nn_layer *layer, const nn_slice *slice);
+    void (*merge_forward)(const nn_layer *layer, const nn_slice *slice);
+    void (*sum_backward)(const nn_layer *layer, const nn_slice *slice);
+    void (*merge_backward)(const nn_layer *layer, const nn_slice *slice);
+} nn_layer_ops;
+
+struct nn_layer {
+    nn_layer_config config;
+    const nn_layer_ops *ops;
+    nn_image_shape in, out;
+    bool in_flat, flat; /* before and behind: a vector, not a picture */
+    size_t n_in, n_out; /* values of one image */
+
+    /* Set by shape: parameters (the first n_decay of them are weights),
+     * running statistics, scratch floats, and private memory. */
+    size_t n_params, n_decay, n_state;
+    size_t n_columns; /* floats of slice.columns */
+    size_t n_sums;    /* doubles of sums */
+    size_t n_choices; /* per image, of choices */
+    double rate;
+
+    /* Set by the net. */
+    size_t param_at, state_at;
+    float *in_value;    /* [batch][n_in]; only read */
+    float *in_gradient; /* NULL for the first layer */
+    float *value;       /* [batch][n_out]; FLATTEN: in_value itself */
+    float *gradient;
+    double *sums;
+    uint32_t *choices; /* [batch][n_choices] */
+};
+
+/* The tables, by kind. */
+extern const nn_layer_ops nn_conv_ops;
+extern const nn_layer_ops nn_dense_ops;
+extern const nn_layer_ops nn_batch_norm_ops;
+extern const nn_layer_ops nn_relu_ops;
+extern const nn_layer_ops nn_square_ops;
+extern const nn_layer_ops nn_quadratic_ops;
+extern const nn_layer_ops nn_avg_pool_ops;
+extern const nn_layer_ops nn_max_pool_ops;
+extern const nn_layer_ops nn_flatten_ops;
+
+/* Fails with line, layer and shape: "line 7: conv on [10]: what". */
+sotto_status nn_layer_fail(const nn_layer *layer, sotto_error *err,
+                           const char *what);
+
+/* Sets out = in, for element-wise layers. */
+sotto_status nn_layer_keep_shape(nn_layer *layer, sotto_error *err);
+
+/* Sets out for a window over a picture; pads may be zero. */
+sotto_status nn_layer_window_shape(nn_layer *layer, size_t channels,
+                                   sotto_error *err);
+
+/* Fills with uniform numbers of variance 1/fan_in. */
+void nn_layer_draw(float *weights, size_t count, size_t fan_in,
+                   sotto_stream *stream);
+
+#endif
