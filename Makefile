@@ -39,8 +39,9 @@ FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 BENCH_SRC := $(sort $(wildcard bench/bench_*.c))
 HEADERS := $(sort $(wildcard base/*.h ntt/*.h rlwe/*.h ckks/*.h nn/*.h \
                              nn/*/*.h))
-ALL_C := $(LIB_SRC) $(APP_SRC) $(TEST_SRC) $(TEST_HELP_SRC) $(CT_SRC) \
-         $(FUZZ_SRC) $(sort $(wildcard tests/fuzz/replay.c bench/*.c))
+ALL_C := $(LIB_SRC) $(TEST_SRC) $(TEST_HELP_SRC) $(CT_SRC) \
+         $(FUZZ_SRC) tests/ct/planted.c tests/fuzz/replay.c \
+         $(sort $(wildcard bench/*.c apps/*/*.c))
 
 # Tests to build and run: make test ONLY=base/% runs those of tests/base.
 ONLY ?= %
@@ -141,24 +142,31 @@ tsan:
 	@$(MAKE) B=build/tsan OPT="-O2 -g" test ONLY="$(ONLY)" \
 	    SAN=-fsanitize=thread
 
+# Under a checker: first a program that must be reported, then the checks.
+CT_PLANTED := $(B)/tests/ct/planted
+define run-checked
+	@if $(1) $(CT_PLANTED) >/dev/null 2>&1; then \
+	    echo "the checker did not report a planted branch"; exit 1; fi
+	@$(RUN_ENV) WRAPPER="$(1)" tests/run.sh
+endef
+
 # CMocka is not instrumented, so that MSan runs what does without it.
 #: msan         constant-time checks and fuzz corpora under clang's MSan
 .PHONY: msan msan-run
 msan:
-	@tests/need.sh clang clang || exit 0; \
+	@tests/need.sh $(CLANG) clang || exit 0; \
 	$(MAKE) B=build/msan CC=$(CLANG) OPT="-O2 -g" msan-run \
 	    SAN="-fsanitize=memory -fno-sanitize-recover=memory"
-msan-run: $(CT_BIN) $(REPLAY_BIN)
-	@$(RUN_ENV) tests/run.sh $(CT_BIN) $(REPLAY_BIN)
+msan-run: $(CT_BIN) $(CT_PLANTED) $(REPLAY_BIN)
+	$(call run-checked,) $(CT_BIN) $(REPLAY_BIN)
 
 #: ct           constant-time checks: secrets are undefined memory to valgrind
 .PHONY: ct ct-run
 ct:
 	@tests/need.sh valgrind valgrind || exit 0; \
 	$(MAKE) B=build/ct CFLAGS="$(CFLAGS) -DSOTTO_CT_VALGRIND=1" ct-run
-ct-run: $(CT_BIN)
-	@$(RUN_ENV) WRAPPER="valgrind -q --error-exitcode=9 --track-origins=yes" \
-	    tests/run.sh $(CT_BIN)
+ct-run: $(CT_BIN) $(CT_PLANTED)
+	$(call run-checked,valgrind -q --error-exitcode=9) $(CT_BIN)
 
 $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(LIB)
 	$(call say,link,$@)
@@ -169,7 +177,7 @@ FUZZ_TIME ?= 60
 #: fuzz         libFuzzer on every parser, FUZZ_TIME=60 seconds each (clang)
 .PHONY: fuzz fuzz-run fuzz-replay
 fuzz:
-	@tests/need.sh clang clang || exit 0; \
+	@tests/need.sh $(CLANG) clang || exit 0; \
 	$(MAKE) B=build/fuzz CC=$(CLANG) OPT="-O2 -g" fuzz-run \
 	    SAN="-fsanitize=address,undefined,fuzzer-no-link \
 	    -fno-sanitize-recover=undefined"
@@ -201,7 +209,7 @@ cov:
 .PHONY: lint lint-objects
 lint:
 	@$(MAKE) B=build/lint-gcc CC=gcc WERROR=-Werror OPT="-O2" lint-objects
-	@tests/need.sh clang clang || exit 0; \
+	@tests/need.sh $(CLANG) clang || exit 0; \
 	$(MAKE) B=build/lint-clang CC=$(CLANG) WERROR=-Werror OPT="-O1" lint-objects
 	@tools/lint.sh build/lint-gcc/libsotto.a
 lint-objects: $(LIB) $(ALL_C:%.c=$(B)/%.o)
