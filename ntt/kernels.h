@@ -32,11 +32,11 @@ typedef struct ntt_convert {
 
 /* One tile of the integer matrix × residue rows product. */
 typedef struct ntt_gemm {
-    size_t m;                 /* output rows */
-    size_t k;                 /* input rows */
-    size_t n;                 /* columns: residues per row, a multiple of 8 */
-    const int32_t *weight;    /* [m][k], |w| < 2^31 */
-    uint64_t row_norm;        /* max over rows of Σ|w|, < 2^53 / 2^8 */
+    size_t m;                  /* output rows */
+    size_t k;                  /* input rows */
+    size_t n;                  /* columns: residues per row, a multiple of 8 */
+    const int32_t *weight;     /* [m][k], |w| < 2^31 */
+    uint64_t row_norm;         /* max over rows of Σ|w|, < 2^53 / 2^8 */
     const uint64_t *const *in; /* k pointers to n residues each */
     uint64_t *const *out;      /* m pointers to n residues each; no alias */
 } ntt_gemm;
@@ -69,14 +69,14 @@ typedef struct ntt_kernels {
     void (*mul)(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,
                 const zq_modulus *mod);
     /* r = r + a·b, element by element; alias: none between r and a, b */
-    void (*mul_add)(uint64_t *r, const uint64_t *a, const uint64_t *b,
-                    size_t n, const zq_modulus *mod);
+    void (*mul_add)(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,
+                    const zq_modulus *mod);
     /* r = c·a;   range: c in [0,q) */
     void (*mul_scalar)(uint64_t *r, const uint64_t *a, uint64_t c, size_t n,
                        const zq_modulus *mod);
     /* r = r + c·a;   range: c in [0,q); alias: none */
-    void (*mul_scalar_add)(uint64_t *r, const uint64_t *a, uint64_t c,
-                           size_t n, const zq_modulus *mod);
+    void (*mul_scalar_add)(uint64_t *r, const uint64_t *a, uint64_t c, size_t n,
+                           const zq_modulus *mod);
     /* r = a + c;   range: c in [0,q) */
     void (*add_scalar)(uint64_t *r, const uint64_t *a, uint64_t c, size_t n,
                        const zq_modulus *mod);
@@ -113,8 +113,8 @@ typedef struct ntt_kernels {
     size_t (*gemm_scratch)(const ntt_gemm *job, const zq_modulus *mod);
 
     /* ChaCha20 blocks as sotto_chacha20_blocks (base/prng.h). */
-    void (*stream_blocks)(uint8_t *out, const sotto_seed *key,
-                          uint64_t counter, size_t n_blocks);
+    void (*stream_blocks)(uint8_t *out, const sotto_seed *key, uint64_t counter,
+                          size_t n_blocks);
 } ntt_kernels;
 
 /* The backends, best last. */
@@ -130,7 +130,8 @@ const ntt_kernels *ntt_kernels_portable(void);
 /* Best backend allowed by the environment variable SOTTO_BACKEND
  * (portable|avx2|ifma; unset: no cap). error: SOTTO_ERR_PARAM for another
  * value; *cap is then NTT_BACKEND_PORTABLE. */
-sotto_status ntt_backend_cap(ntt_backend *cap, sotto_error *err) SOTTO_MUST_CHECK;
+sotto_status ntt_backend_cap(ntt_backend *cap,
+                             sotto_error *err) SOTTO_MUST_CHECK;
 
 /* The kernels for a modulus: the best backend that is built in, that the
  * processor can run, that accepts q, and that is not above cap; missing entries

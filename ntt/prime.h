@@ -30,7 +30,8 @@ bool ntt_prime_is(uint64_t q);
  * then zeroed. Deterministic. */
 sotto_status ntt_prime_search(uint64_t *out, size_t count, const ntt_ring *ring,
                               double log2_target, const uint64_t *avoid,
-                              size_t n_avoid, sotto_error *err) SOTTO_MUST_CHECK;
+                              size_t n_avoid,
+                              sotto_error *err) SOTTO_MUST_CHECK;
 
 /* The smallest primitive root of unity modulo q of the ring's root order
  * (smallest as an integer), so that every implementation has the same tables.

@@ -146,8 +146,8 @@ size_t rns_divide_scratch(const rns_divider *divider, const rns_ring *ring);
  * alias: out may be keep_in; by_in is only read.
  * cost: by.count inverse and keep.count forward NTTs; no allocation.
  * scratch: rns_divide_scratch words, 64-byte aligned. */
-void rns_divide(const rns_divider *divider, const rns_ring *ring,
-                uint64_t *out, const uint64_t *keep_in, const uint64_t *by_in,
+void rns_divide(const rns_divider *divider, const rns_ring *ring, uint64_t *out,
+                const uint64_t *keep_in, const uint64_t *by_in,
                 uint64_t *scratch);
 
 #endif

@@ -20,11 +20,11 @@
 typedef struct ntt_table {
     ntt_ring ring;
     zq_modulus mod;
-    uint64_t root;          /* psi */
-    uint64_t n_inverse;     /* N^-1 mod q */
-    uint64_t *forward;      /* [n] */
+    uint64_t root;           /* psi */
+    uint64_t n_inverse;      /* N^-1 mod q */
+    uint64_t *forward;       /* [n] */
     uint64_t *forward_shoup; /* [n] */
-    uint64_t *inverse;      /* [n] */
+    uint64_t *inverse;       /* [n] */
     uint64_t *inverse_shoup; /* [n] */
 } ntt_table;
 

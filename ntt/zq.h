@@ -10,7 +10,6 @@
 #ifndef SOTTO_NTT_ZQ_H
 #define SOTTO_NTT_ZQ_H
 
-#include <stddef.h>
 #include <stdint.h>
 
 /* 128-bit integers, spelled in one place. */
@@ -67,20 +66,21 @@ static inline uint64_t zq_mul_hi(uint64_t a, uint64_t b)
 
 /* x mod q for any 128-bit x.
  * range: x in [0,2^128) -> [0,q)
- * With r = floor(2^128/q) and t = floor(x·r / 2^128) (computed without the
- * carry out of the lowest partial product, so at most one too small):
- *   x/q - 2 - 1 < t <= x/q,  hence  0 <= x - t·q < 3q < 2^62. */
+ * With r = floor(2^128/q) and t = floor(x·r/2^128), all carries included:
+ *   x·r/2^128 > x/q - x/2^128 > x/q - 1,  so  x/q - 2 < t <= x/q,
+ *   hence  0 <= x - t·q < 2q < 2^61,
+ * and it suffices to know t and the difference modulo 2^64. */
 static inline uint64_t zq_reduce_u128(zq_u128 x, const zq_modulus *m)
 {
     const uint64_t x_lo = (uint64_t)x;
     const uint64_t x_hi = (uint64_t)(x >> 64);
-    const zq_u128 mid = (zq_u128)x_lo * m->ratio_hi +
-                        zq_mul_hi(x_lo, m->ratio_lo);
+    /* Neither sum overflows: (2^64 - 1)^2 + 2^64 - 1 < 2^128. */
+    const zq_u128 mid =
+        (zq_u128)x_lo * m->ratio_hi + zq_mul_hi(x_lo, m->ratio_lo);
     const zq_u128 mid2 = (zq_u128)x_hi * m->ratio_lo + (uint64_t)mid;
-    const uint64_t t = x_hi * m->ratio_hi + (uint64_t)(mid >> 64) +
-                       (uint64_t)(mid2 >> 64);
-    const uint64_t r = x_lo - t * m->q;
-    return zq_correct(zq_correct(r, m->q), m->q);
+    const uint64_t t =
+        x_hi * m->ratio_hi + (uint64_t)(mid >> 64) + (uint64_t)(mid2 >> 64);
+    return zq_correct(x_lo - t * m->q, m->q);
 }
 
 /* x mod q for any 64-bit x.

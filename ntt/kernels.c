@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT
+ * Choice of a backend per modulus.
+ */
+#include "ntt/kernels.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cpu.h"
+
+/* A backend that this build contains. */
+typedef struct built_backend {
+    ntt_backend rank;
+    const ntt_kernels *(*kernels)(void);
+} built_backend;
+
+/* Rising rank; portable runs everywhere and accepts every modulus. */
+static const built_backend built_in[] = {
+    {NTT_BACKEND_PORTABLE, ntt_kernels_portable},
+};
+
+sotto_status ntt_backend_cap(ntt_backend *cap, sotto_error *err)
+{
+    static const struct {
+        const char *name;
+        ntt_backend rank;
+    } names[] = {{"portable", NTT_BACKEND_PORTABLE},
+                 {"avx2", NTT_BACKEND_AVX2},
+                 {"ifma", NTT_BACKEND_IFMA}};
+    const char *wanted = getenv("SOTTO_BACKEND");
+    if (wanted == NULL) {
+        *cap = NTT_BACKEND_IFMA;
+        return SOTTO_OK;
+    }
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(wanted, names[i].name) == 0) {
+            *cap = names[i].rank;
+            return SOTTO_OK;
+        }
+    }
+    *cap = NTT_BACKEND_PORTABLE;
+    return sotto_fail(err, SOTTO_ERR_PARAM,
+                      "SOTTO_BACKEND is \"%.32s\"; expected portable, avx2 or "
+                      "ifma, or no such variable",
+                      wanted);
+}
+
+/* Fills the entries that a backend leaves to portable. */
+static void fill_missing(ntt_kernels *k, const ntt_kernels *portable)
+{
+#define FILL(entry)                                                            \
+    do {                                                                       \
+        if (k->entry == NULL) {                                                \
+            k->entry = portable->entry;                                        \
+        }                                                                      \
+    } while (0)
+    FILL(forward);
+    FILL(inverse);
+    FILL(add);
+    FILL(sub);
+    FILL(negate);
+    FILL(mul);
+    FILL(mul_add);
+    FILL(mul_scalar);
+    FILL(mul_scalar_add);
+    FILL(add_scalar);
+    FILL(inner_product);
+    FILL(convert);
+    FILL(sub_mul_scalar);
+    FILL(permute);
+    FILL(stream_blocks);
+#undef FILL
+    /* A product and its scratch size belong together. */
+    if (k->gemm == NULL || k->gemm_scratch == NULL) {
+        k->gemm = portable->gemm;
+        k->gemm_scratch = portable->gemm_scratch;
+    }
+}
+
+ntt_kernels ntt_kernels_choose(const zq_modulus *mod, ntt_backend cap)
+{
+    const unsigned features = sotto_cpu_features();
+    const ntt_kernels *portable = ntt_kernels_portable();
+    const ntt_kernels *best = portable;
+    for (size_t i = 0; i < sizeof built_in / sizeof built_in[0]; i++) {
+        const ntt_kernels *k = built_in[i].kernels();
+        if (built_in[i].rank <= cap && (k->cpu_features & ~features) == 0 &&
+            mod->bits <= k->max_q_bits) {
+            best = k;
+        }
+    }
+    ntt_kernels chosen = *best;
+    fill_missing(&chosen, portable);
+    return chosen;
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT
+ * The portable backend: plain C that defines what every kernel computes.
+ */
+#include "ntt/portable_internal.h"
+
+static void add(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,
+                const zq_modulus *mod)
+{
+    for (size_t j = 0; j < n; j++) {
+        r[j] = zq_add(a[j], b[j], mod->q);
+    }
+}
+
+static void sub(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,
+                const zq_modulus *mod)
+{
+    for (size_t j = 0; j < n; j++) {
+        r[j] = zq_sub(a[j], b[j], mod->q);
+    }
+}
+
+static void negate(uint64_t *r, const uint64_t *a, size_t n,
+                   const zq_modulus *mod)
+{
+    for (size_t j = 0; j < n; j++) {
+        r[j] = zq_neg(a[j], mod->q);
+    }
+}
+
+static void mul(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,
+                const zq_modulus *mod)
+{
+    const zq_modulus m = *mod;
+    for (size_t j = 0; j < n; j++) {
+        r[j] = zq_mul(a[j], b[j], &m);
+    }
+}
+
+static void mul_add(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,
+                    const zq_modulus *mod)
+{
+    const zq_modulus m = *mod;
+    for (size_t j = 0; j < n; j++) {
+        r[j] = zq_reduce_u128((zq_u128)a[j] * b[j] + r[j], &m);
+    }
+}
+
+static void mul_scalar(uint64_t *r, const uint64_t *a, uint64_t c, size_t n,
+                       const zq_modulus *mod)
+{
+    const uint64_t q = mod->q;
+    const uint64_t c_shoup = zq_shoup(c, mod);
+    for (size_t j = 0; j < n; j++) {
+        r[j] = zq_mul_shoup(a[j], c, c_shoup, q);
+    }
+}
+
+static void mul_scalar_add(uint64_t *r, const uint64_t *a, uint64_t c, size_t n,
+                           const zq_modulus *mod)
+{
+    const uint64_t q = mod->q;
+    const uint64_t c_shoup = zq_shoup(c, mod);
+    for (size_t j = 0; j < n; j++) {
+        /* [0,2q) + [0,q) < 3q < 4q */
+        const uint64_t s = zq_mul_shoup_lazy(a[j], c, c_shoup, q) + r[j];
+        r[j] = zq_correct(zq_correct(s, 2 * q), q);
+    }
+}
+
+static void add_scalar(uint64_t *r, const uint64_t *a, uint64_t c, size_t n,
+                       const zq_modulus *mod)
+{
+    for (size_t j = 0; j < n; j++) {
+        r[j] = zq_add(a[j], c, mod->q);
+    }
+}
+
+/* At most 256 products below 2^120 each: the sum is below 2^128. */
+static void inner_product(uint64_t *r0, uint64_t *r1, const uint64_t *const *x,
+                          const uint64_t *const *y0, const uint64_t *const *y1,
+                          size_t k, size_t n, const zq_modulus *mod)
+{
+    const zq_modulus m = *mod;
+    for (size_t j = 0; j < n; j++) {
+        zq_u128 sum0 = 0;
+        zq_u128 sum1 = 0;
+        for (size_t i = 0; i < k; i++) {
+            sum0 += (zq_u128)x[i][j] * y0[i][j];
+            sum1 += (zq_u128)x[i][j] * y1[i][j];
+        }
+        r0[j] = zq_reduce_u128(sum0, &m);
+        r1[j] = zq_reduce_u128(sum1, &m);
+    }
+}
+
+/* centre(x_i) = x_i - q_i·[x_i > (q_i - 1)/2], and q_i·factor_i = Q for all i:
+ * the sum needs one subtraction of Q per upper x_i, done as an addition of
+ * t - Q mod t. At most 128 products below 2^120 and 128 additions below 2^60:
+ * below 2^128. */
+static void convert(uint64_t *r, const uint64_t *const *x,
+                    const ntt_convert *constants, size_t n,
+                    const zq_modulus *mod)
+{
+    const zq_modulus m = *mod;
+    const size_t k = constants->k;
+    const uint64_t minus = zq_neg(constants->product, m.q);
+    for (size_t j = 0; j < n; j++) {
+        zq_u128 sum = 0;
+        uint64_t upper = 0;
+        for (size_t i = 0; i < k; i++) {
+            const uint64_t v = x[i][j];
+            sum += (zq_u128)v * constants->factor[i];
+            upper += ((constants->from[i] >> 1) - v) >> 63;
+        }
+        sum += (zq_u128)upper * minus;
+        r[j] = zq_reduce_u128(sum, &m);
+    }
+}
+
+static void sub_mul_scalar(uint64_t *r, const uint64_t *a, const uint64_t *b,
+                           uint64_t c, size_t n, const zq_modulus *mod)
+{
+    const uint64_t q = mod->q;
+    const uint64_t c_shoup = zq_shoup(c, mod);
+    for (size_t j = 0; j < n; j++) {
+        r[j] = zq_mul_shoup(a[j] + q - b[j], c, c_shoup, q);
+    }
+}
+
+static void permute(uint64_t *r, const uint64_t *a, const uint32_t *map,
+                    size_t n)
+{
+    for (size_t j = 0; j < n; j++) {
+        r[j] = a[map[j]];
+    }
+}
+
+const ntt_kernels *ntt_kernels_portable(void)
+{
+    static const ntt_kernels kernels = {
+        .name = "portable",
+        .cpu_features = 0,
+        .max_q_bits = ZQ_MAX_BITS,
+        .forward = ntt_forward_portable,
+        .inverse = ntt_inverse_portable,
+        .add = add,
+        .sub = sub,
+        .negate = negate,
+        .mul = mul,
+        .mul_add = mul_add,
+        .mul_scalar = mul_scalar,
+        .mul_scalar_add = mul_scalar_add,
+        .add_scalar = add_scalar,
+        .inner_product = inner_product,
+        .convert = convert,
+        .sub_mul_scalar = sub_mul_scalar,
+        .permute = permute,
+        .gemm = ntt_gemm_portable,
+        .gemm_scratch = ntt_gemm_scratch_portable,
+        .stream_blocks = sotto_chacha20_blocks,
+    };
+    return &kernels;
+}

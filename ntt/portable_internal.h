@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT
+ * The parts of the portable backend that have files of their own.
+ * Contracts: the entries of the same name in ntt/kernels.h.
+ */
+#ifndef SOTTO_NTT_PORTABLE_INTERNAL_H
+#define SOTTO_NTT_PORTABLE_INTERNAL_H
+
+#include "ntt/kernels.h"
+
+/* ntt_portable.c: ntt_kernels.forward. */
+void ntt_forward_portable(uint64_t *a, const ntt_table *table);
+
+/* ntt_portable.c: ntt_kernels.inverse. */
+void ntt_inverse_portable(uint64_t *a, const ntt_table *table, uint64_t scale);
+
+/* gemm_portable.c: ntt_kernels.gemm. */
+void ntt_gemm_portable(const ntt_gemm *job, const zq_modulus *mod,
+                       void *scratch);
+
+/* gemm_portable.c: ntt_kernels.gemm_scratch. */
+size_t ntt_gemm_scratch_portable(const ntt_gemm *job, const zq_modulus *mod);
+
+#endif
