@@ -2,10 +2,29 @@
  * Keys: secret, public, switching keys (relinearisation, rotation,
  * conjugation), and the set of evaluation keys that a server holds.
  *
- * Every random polynomial has its own stream, PRF(root, label, object, index,
- * digit, limb), so that any limb of any key can be made again alone. Uniform
- * halves are stored as seeds (children of the root, public). Roots come from
- * the system unless a test gives one, and are never written.
+ * Every random polynomial has its own stream key, so that any limb of any key
+ * can be made again alone (SPEC §6.2). With PRF(root, label, object, index,
+ * digit, limb) = sotto_prf and 0 where nothing is said:
+ *
+ *     secret            PRF(root, SECRET)                       ternary
+ *     its key id        PRF(root, KEY_ID), first 16 bytes
+ *     published seed    PRF(root, CHILD, object, index)
+ *     uniform half      PRF(seed, UNIFORM, 0, 0, digit, limb)   each limb
+ *     error             PRF(root, ERROR, object, index, digit)  all limbs
+ *     ephemeral v       PRF(root, EPHEMERAL, object, index)     ternary
+ *
+ * "limb" is the id of the modulus. An error or ternary polynomial is sampled
+ * once as small coefficients, in natural order, and lifted to every limb. A
+ * uniform half is sampled limb by limb and taken as NTT values.
+ *
+ *     what                        object                index    digit
+ *     symmetric ciphertext        the caller's < 2^63   caller's 0
+ *     public-key ciphertext       the caller's < 2^63   caller's 1: e_0, 2: e_1
+ *     public key                  2^63                  0        0
+ *     switching key, digit j      2^63 + 1              its own  j
+ *
+ * Roots come from the system unless a test gives one; they are wiped after use
+ * and never written.
  */
 #ifndef SOTTO_RLWE_KEYS_H
 #define SOTTO_RLWE_KEYS_H
@@ -17,6 +36,10 @@
 #include "base/status.h"
 #include "rlwe/context.h"
 #include "rlwe/ct.h"
+
+/* Objects of the streams of keys; smaller numbers are for ciphertexts. */
+#define RLWE_OBJECT_PUBLIC (UINT64_C(1) << 63)
+#define RLWE_OBJECT_SWITCH ((UINT64_C(1) << 63) + 1)
 
 /* The secret: uniform ternary coefficients. Wiped when freed. */
 typedef struct rlwe_secret {
@@ -35,7 +58,8 @@ sotto_status rlwe_secret_new(rlwe_secret **secret, const rlwe_context *context,
                              sotto_error *err) SOTTO_MUST_CHECK;
 
 /* Makes a secret from stored coefficients (wire.h).
- * shape: small int8_t[n] in {-1,0,1}; key_id 16 bytes. */
+ * shape: small int8_t[n] in {-1,0,1}; key_id 16 bytes. error, secret, owner: as
+ * rlwe_secret_new. */
 sotto_status rlwe_secret_from_small(rlwe_secret **secret,
                                     const rlwe_context *context,
                                     const int8_t *small, const uint8_t *key_id,
@@ -53,11 +77,13 @@ typedef struct rlwe_public {
     sotto_seed seed; /* of a */
     uint64_t *b;     /* [set.count][stride], NTT */
     uint64_t *a;     /* [set.count][stride], NTT; expanded from seed */
-    rns_divider *divider; /* by the special modulus */
+    int n_dividers;
+    rns_divider **divider; /* [levels]: by the special modulus, to each level */
 } rlwe_public;
 
-/* Makes the public key of `secret` (parameters must have has_public).
- * error: SOTTO_ERR_PARAM, SOTTO_ERR_RANDOM, SOTTO_ERR_MEMORY.
+/* Makes the public key of `secret`. root: as rlwe_secret_new.
+ * error: SOTTO_ERR_PARAM without has_public in the parameters;
+ * SOTTO_ERR_RANDOM, SOTTO_ERR_MEMORY; *key is then NULL.
  * secret: constant time. owner: rlwe_public_free. */
 sotto_status rlwe_public_new(rlwe_public **key, const rlwe_context *context,
                              const rlwe_secret *secret, const sotto_seed *root,
@@ -96,7 +122,8 @@ typedef struct rlwe_switch_key {
 
 /* Makes a switching key. index: distinguishes the streams of keys that are made
  * under one root (the position in the plan's key list).
- * error: SOTTO_ERR_PARAM (gadget not of the context), SOTTO_ERR_RANDOM,
+ * error: SOTTO_ERR_PARAM (gadget not of the context; power not in 2 … 4; Galois
+ * element not odd in (1, 2N)), SOTTO_ERR_RANDOM,
  * SOTTO_ERR_MEMORY; *key is then NULL. secret: constant time in the secret.
  * owner: rlwe_switch_key_free. */
 sotto_status rlwe_switch_key_new(rlwe_switch_key **key,
@@ -147,7 +174,9 @@ sotto_status rlwe_keyset_new(rlwe_keyset **keyset, const rlwe_context *context,
 /* Frees the set and its keys; NULL is fine. */
 void rlwe_keyset_free(rlwe_keyset *keyset);
 
-/* The key for `target` that serves all limbs of `level`, or NULL. */
+/* The key for `target` that serves all limbs of `level`, or NULL. Where several
+ * do, the one with the fewest transforms at this level; among equals the first
+ * in the set. */
 const rlwe_switch_key *rlwe_keyset_find(const rlwe_keyset *keyset,
                                         const rlwe_context *context,
                                         rlwe_key_target target, int level);

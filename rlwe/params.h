@@ -36,6 +36,10 @@ typedef struct rlwe_gadget {
     uint8_t digit[RNS_MAX_LIMBS]; /* digit[i]: digit of limbs.id[i] */
 } rlwe_gadget;
 
+/* True when both cut the same limbs into the same digits with the same special
+ * moduli: keys under equal gadgets can be used together. */
+bool rlwe_gadget_equal(const rlwe_gadget *a, const rlwe_gadget *b);
+
 /* An allowed rescale: dividing by the moduli that `to` lacks. */
 typedef struct rlwe_step {
     uint8_t from;
@@ -59,7 +63,13 @@ typedef struct rlwe_params_literal {
     bool allow_insecure; /* only after the user said "insecure" */
 } rlwe_params_literal;
 
-/* The checked parameters: immutable. */
+/* The checked parameters: immutable. The parameter id is SHA-256 over these
+ * bytes, numbers little-endian:
+ *
+ *     u32 ring kind | u32 log2_n | u32 n_moduli | u64 modulus[0] | u64 …
+ *
+ * Levels, steps and gadgets are not part of it: they belong to a plan, and keys
+ * serve every plan over the same ring and moduli. */
 typedef struct rlwe_params {
     rlwe_params_literal literal; /* with the defaults filled in */
     uint8_t id[RLWE_ID_BYTES];   /* SHA-256 over ring and moduli (SPEC §7.1) */

@@ -4,12 +4,20 @@
  *     header | record | record | …          concatenation of files is valid:
  *     header | record | header | record     a header may stand before any record
  *
- * A header names the kind of file and the parameter id; a record carries kind,
- * index, length and a SHA-256 checksum over its own header and payload and is
- * checked before anything in it is used. Residues are bit-packed at the width
- * of their modulus, limb-major; uniform halves are 32-byte seeds. Every field
- * is bounded before use; a reader never allocates more than its context's
- * objects need.
+ * All numbers little-endian; what is called zero must be zero.
+ *
+ *     header, 128 bytes                     record, 64 bytes and the payload
+ *       0  8  "SOTTOHDR"                      0  8  "SOTTOREC"
+ *       8  2  version: 1                      8  4  kind
+ *      10  2  kind                           12  4  item
+ *      12  4  flags: 1 insecure, 2 seeded    16  8  index
+ *      16 32  parameter id                   24  8  bytes of payload
+ *      48 32  plan id                        32 32  SHA-256 of bytes 0 … 31
+ *      80 16  key id                                of this head and the payload
+ *      96 32  SHA-256 of bytes 0 … 95        64  …  payload (wire_internal.h)
+ *
+ * Every field is bounded before use and each record is verified before anything
+ * in it is used; a reader never allocates more than its context's objects need.
  */
 #ifndef SOTTO_RLWE_WIRE_H
 #define SOTTO_RLWE_WIRE_H
@@ -43,13 +51,11 @@ typedef struct rlwe_file_header {
                      * this file may hold a part; 0 in key files */
 } rlwe_file_header;
 
-/* Head of one record, as read. */
-typedef struct rlwe_record {
-    uint32_t kind;    /* same values as the file kinds */
-    uint64_t index;   /* batch, or key number */
-    uint32_t item;    /* ciphertext within the batch (feature), else 0 */
-    uint64_t len_bytes; /* of the payload */
-} rlwe_record;
+/* The header of a file of this kind: parameter id and insecure mark from the
+ * context, plan id zero. key_id: 16 bytes. */
+rlwe_file_header rlwe_file_header_make(const rlwe_context *context,
+                                       rlwe_file_kind kind,
+                                       const uint8_t *key_id, bool from_seed);
 
 /* Writes a file header. error: SOTTO_ERR_IO. */
 sotto_status rlwe_write_header(sotto_output *out,
@@ -79,59 +85,102 @@ uint64_t rlwe_file_position(const rlwe_file_reader *reader);
 /* Closes; NULL is fine. */
 void rlwe_file_close(rlwe_file_reader *reader);
 
-/* Reads any file's header without a context (for `inspect`). */
+/* Reads any file's header without a context (for `inspect`).
+ * error: SOTTO_ERR_IO, SOTTO_ERR_FORMAT, SOTTO_ERR_MEMORY. */
 sotto_status rlwe_file_peek(rlwe_file_header *header, const char *path,
                             sotto_error *err) SOTTO_MUST_CHECK;
 
 /* Appends a ciphertext record: index (batch), item (feature), scale as an
  * opaque 64-bit pattern of the scheme. A seeded ciphertext writes its seed
- * instead of component 1. scratch: rlwe_ct_record_bytes bytes. */
+ * instead of component 1. scratch: rlwe_ct_record_bytes bytes.
+ * error: SOTTO_ERR_IO. */
 sotto_status rlwe_write_ct(sotto_output *out, const rlwe_context *context,
                            const rlwe_ct *ct, uint64_t scale_bits,
                            uint64_t index, uint32_t item, uint8_t *scratch,
                            sotto_error *err) SOTTO_MUST_CHECK;
 
+/* The record that rlwe_write_ct appends, as bytes, so that several threads may
+ * make records while one writes them in order.
+ * shape: bytes uint8_t[rlwe_ct_record_bytes of ct]; returns that size. */
+size_t rlwe_pack_ct(uint8_t *bytes, const rlwe_context *context,
+                    const rlwe_ct *ct, uint64_t scale_bits, uint64_t index,
+                    uint32_t item);
+
 /* Size of a ciphertext record on disk, header and checksum included. */
 size_t rlwe_ct_record_bytes(const rlwe_context *context, int level,
                             int n_components, bool seeded);
 
+/* Size of the largest ciphertext record of these parameters. */
+size_t rlwe_ct_record_max(const rlwe_context *context);
+
 /* Reads the next ciphertext record into ct (which must have room), verifying
  * it; seeded ones are expanded. *at_end: no record was left (ct unchanged).
  * error: SOTTO_ERR_FORMAT naming file, record and what was wrong;
- * SOTTO_ERR_MISMATCH when the key id is not the header's. */
+ * SOTTO_ERR_MISMATCH when the key id is not the header's; SOTTO_ERR_PARAM when
+ * ct has no room. ct is unchanged or zero. */
 sotto_status rlwe_read_ct(rlwe_file_reader *reader,
                           const rlwe_context *context, rlwe_ct *ct,
                           uint64_t *scale_bits, uint64_t *index,
                           uint32_t *item, bool *at_end,
                           sotto_error *err) SOTTO_MUST_CHECK;
 
-/* Writes a whole secret key file (coefficients in two bits each). */
+/* A record as it stands in the file: bounded, not yet verified. */
+typedef struct rlwe_raw_ct {
+    uint64_t number;  /* of the record in the file, from 1 */
+    size_t len_bytes; /* head and payload */
+    uint8_t *bytes;   /* the caller's, rlwe_ct_record_max bytes */
+} rlwe_raw_ct;
+
+/* The first half of rlwe_read_ct: only reads, so that several threads may do
+ * the second half. error: SOTTO_ERR_FORMAT, SOTTO_ERR_IO. */
+sotto_status rlwe_read_raw_ct(rlwe_file_reader *reader, rlwe_raw_ct *raw,
+                              bool *at_end, sotto_error *err) SOTTO_MUST_CHECK;
+
+/* The second half of rlwe_read_ct: verifies, unpacks and expands. Only reads
+ * the reader: any number of threads at once. error: as rlwe_read_ct. */
+sotto_status rlwe_parse_ct(const rlwe_file_reader *reader,
+                           const rlwe_context *context, rlwe_ct *ct,
+                           uint64_t *scale_bits, uint64_t *index,
+                           uint32_t *item, const rlwe_raw_ct *raw,
+                           sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Writes a whole secret key file (coefficients in two bits each).
+ * error: SOTTO_ERR_IO, SOTTO_ERR_MEMORY. secret: constant time. */
 sotto_status rlwe_write_secret(sotto_output *out, const rlwe_context *context,
                                const rlwe_secret *secret,
                                sotto_error *err) SOTTO_MUST_CHECK;
 
-/* Reads a secret key file. owner: rlwe_secret_free. */
+/* Reads a secret key file, which holds exactly one. Buffers are wiped.
+ * error: as rlwe_file_open and rlwe_read_ct; *secret is then NULL.
+ * owner: rlwe_secret_free. */
 sotto_status rlwe_read_secret(rlwe_secret **secret, const char *path,
                               const rlwe_context *context,
                               sotto_error *err) SOTTO_MUST_CHECK;
 
-/* Writes and reads a public key file. */
+/* Writes a whole public key file. error: SOTTO_ERR_IO, SOTTO_ERR_MEMORY. */
 sotto_status rlwe_write_public(sotto_output *out, const rlwe_context *context,
                                const rlwe_public *key,
                                sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Reads a public key file, which holds exactly one.
+ * error: as rlwe_file_open and rlwe_read_ct; SOTTO_ERR_PARAM when the
+ * parameters have no public key; *key is then NULL. owner: rlwe_public_free. */
 sotto_status rlwe_read_public(rlwe_public **key, const char *path,
                               const rlwe_context *context,
                               sotto_error *err) SOTTO_MUST_CHECK;
 
-/* Appends one switching key record (the file header comes first). */
+/* Appends one switching key record (the file header comes first).
+ * error: SOTTO_ERR_IO, SOTTO_ERR_MEMORY. */
 sotto_status rlwe_write_switch_key(sotto_output *out,
                                    const rlwe_context *context,
                                    const rlwe_switch_key *key, uint64_t index,
                                    sotto_error *err) SOTTO_MUST_CHECK;
 
-/* Reads a whole evaluation key file into a key set. Only keys whose target is
- * listed in wanted[0..n_wanted) are kept (all when wanted is NULL), so that a
- * file with a superset serves. owner: rlwe_keyset_free. */
+/* Reads a whole evaluation key file into a key set. Kept are the keys whose
+ * target is listed in wanted[0..n_wanted) (any target when wanted is NULL) and
+ * whose gadget the context has, each once; so a file with a superset serves.
+ * error: as rlwe_file_open and rlwe_read_ct; *keyset is then NULL.
+ * owner: rlwe_keyset_free. */
 sotto_status rlwe_read_keyset(rlwe_keyset **keyset, const char *path,
                               const rlwe_context *context,
                               const rlwe_key_target *wanted, int n_wanted,

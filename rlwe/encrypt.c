@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT
+ * Encryption of zero and the phase. Constant time in secrets, errors and the
+ * ephemeral, as keys.c; scratch that held them is wiped.
+ */
+#include "rlwe/encrypt.h"
+
+#include <string.h>
+
+#include "base/hash.h"
+#include "ntt/poly.h"
+#include "ntt/sample.h"
+#include "rlwe/rlwe_internal.h"
+
+/* Digits of the error streams of one ciphertext (keys.h). */
+enum { DIGIT_SYMMETRIC = 0, DIGIT_PUBLIC = 1 };
+
+/* Samples the error with this digit.   secret: out */
+static void sample_error(int8_t *out, const rns_ring *ring,
+                         const sotto_seed *root, uint64_t object,
+                         uint32_t index, uint32_t digit)
+{
+    sotto_seed stream;
+    sotto_prf(&stream, root, SOTTO_LABEL_ERROR, object, index, digit, 0);
+    ntt_sample_error(out, ring->ring.n, &stream, &ring->limb[0].kernels);
+    sotto_wipe(&stream, sizeof stream);
+}
+
+void rlwe_expand_seed(rlwe_ct *ct, const rlwe_context *context)
+{
+    const rns_set *set = rlwe_level_set(context, ct->level);
+    uint64_t *c_1 = rlwe_ct_component(ct, context, 1);
+    for (int i = 0; i < set->count; i++) {
+        rlwe_uniform_limb(poly_limb(context->ring, c_1, i), context->ring,
+                          set->id[i], &ct->seed, 0);
+    }
+}
+
+sotto_status rlwe_encrypt_zero(rlwe_ct *out, const rlwe_context *context,
+                               const rlwe_secret *secret, int level,
+                               const sotto_seed *root, uint64_t object,
+                               uint32_t index, sotto_arena *arena,
+                               sotto_error *err)
+{
+    const rns_ring *ring = context->ring;
+    const size_t n = ring->ring.n;
+    SOTTO_ASSERT(object < RLWE_OBJECT_PUBLIC);
+    SOTTO_TRY(rlwe_ct_reshape(out, context, level, 2, err));
+    memcpy(out->key_id, secret->key_id, sizeof out->key_id);
+    out->seeded = true;
+    sotto_prf(&out->seed, root, SOTTO_LABEL_CHILD, object, index, 0, 0);
+    rlwe_expand_seed(out, context);
+
+    const size_t mark = sotto_arena_mark(arena);
+    int8_t *error = sotto_arena_take(arena, n, sizeof *error);
+    uint64_t *product = sotto_arena_take(arena, n, sizeof *product);
+    SOTTO_ASSERT(error != NULL && product != NULL);
+    sample_error(error, ring, root, object, index, DIGIT_SYMMETRIC);
+    const rns_set *set = rlwe_level_set(context, level);
+    for (int i = 0; i < set->count; i++) {
+        rlwe_mask_limb(poly_limb(ring, rlwe_ct_component(out, context, 0), i),
+                       context, secret, set->id[i],
+                       poly_limb(ring, rlwe_ct_component(out, context, 1), i),
+                       error, product);
+    }
+    sotto_wipe(error, n * sizeof *error);
+    sotto_wipe(product, n * sizeof *product);
+    sotto_arena_release(arena, mark);
+    return SOTTO_OK;
+}
+
+/* Scratch of public-key encryption. */
+typedef struct public_work {
+    int8_t *v;         /* [n] ephemeral */
+    int8_t *error[2];  /* [n] */
+    uint64_t *v_limb;  /* [n] NTT of v in one limb */
+    uint64_t *special; /* [2][stride]: both components, special modulus */
+    uint64_t *divide;
+} public_work;
+
+/* Words of scratch for a division by the one special modulus; what
+ * rns_divide_scratch says is at most this (asserted). */
+static size_t divide_words(const rns_ring *ring)
+{
+    return poly_words(ring, 2);
+}
+
+static public_work take_public(sotto_arena *arena, const rns_ring *ring)
+{
+    const size_t n = ring->ring.n;
+    public_work work;
+    work.v = sotto_arena_take(arena, n, sizeof *work.v);
+    work.error[0] = sotto_arena_take(arena, n, sizeof *work.v);
+    work.error[1] = sotto_arena_take(arena, n, sizeof *work.v);
+    work.v_limb = sotto_arena_take(arena, n, sizeof *work.v_limb);
+    work.special =
+        sotto_arena_take(arena, poly_words(ring, 2), sizeof *work.special);
+    work.divide =
+        sotto_arena_take(arena, divide_words(ring), sizeof *work.divide);
+    SOTTO_ASSERT(work.divide != NULL);
+    return work;
+}
+
+size_t rlwe_encrypt_scratch(const rlwe_context *context)
+{
+    const rns_ring *ring = context->ring;
+    const size_t n = ring->ring.n;
+    /* Public-key encryption needs the most. */
+    return 3 * sotto_arena_need(n, sizeof(int8_t)) +
+           sotto_arena_need(n, sizeof(uint64_t)) +
+           sotto_arena_need(poly_words(ring, 2), sizeof(uint64_t)) +
+           sotto_arena_need(divide_words(ring), sizeof(uint64_t));
+}
+
+/* v·b + e_0 and v·a + e_1 modulo the limb at position `at` of the key. */
+static void mask_public_limb(uint64_t *const *out, const rlwe_context *context,
+                             const rlwe_public *key, int at,
+                             const public_work *work)
+{
+    const rns_ring *ring = context->ring;
+    const int id = key->set.id[at];
+    const rns_limb *limb = &ring->limb[id];
+    const uint64_t *const half[2] = {poly_limb_const(ring, key->b, at),
+                                     poly_limb_const(ring, key->a, at)};
+    rlwe_small_limb(work->v_limb, ring, id, work->v);
+    for (int k = 0; k < 2; k++) {
+        rlwe_small_limb(out[k], ring, id, work->error[k]);
+        limb->kernels.mul_add(out[k], work->v_limb, half[k], ring->ring.n,
+                              &limb->table->mod);
+    }
+}
+
+/* The whole of public-key encryption into a ciphertext of the right shape. */
+static void mask_public(rlwe_ct *out, const rlwe_context *context,
+                        const rlwe_public *key, const public_work *work)
+{
+    const rns_ring *ring = context->ring;
+    const rns_set *set = rlwe_level_set(context, out->level);
+    const rns_divider *divider = key->divider[out->level];
+    const int special_id = context->params.literal.public_special;
+    SOTTO_ASSERT(rns_divide_scratch(divider, ring) <= divide_words(ring));
+    uint64_t *c[2] = {rlwe_ct_component(out, context, 0),
+                      rlwe_ct_component(out, context, 1)};
+    uint64_t *special[2] = {work->special, work->special + ring->stride};
+    for (int i = 0; i < set->count; i++) {
+        uint64_t *const limb[2] = {poly_limb(ring, c[0], i),
+                                   poly_limb(ring, c[1], i)};
+        mask_public_limb(limb, context, key,
+                         rns_set_find(&key->set, set->id[i]), work);
+    }
+    mask_public_limb(special, context, key, rns_set_find(&key->set, special_id),
+                     work);
+    for (int k = 0; k < 2; k++) {
+        rns_divide(divider, ring, c[k], c[k], special[k], work->divide);
+    }
+}
+
+sotto_status rlwe_encrypt_zero_public(rlwe_ct *out, const rlwe_context *context,
+                                      const rlwe_public *key, int level,
+                                      const sotto_seed *root, uint64_t object,
+                                      uint32_t index, sotto_arena *arena,
+                                      sotto_error *err)
+{
+    const rns_ring *ring = context->ring;
+    SOTTO_ASSERT(object < RLWE_OBJECT_PUBLIC);
+    SOTTO_TRY(rlwe_ct_reshape(out, context, level, 2, err));
+    memcpy(out->key_id, key->key_id, sizeof out->key_id);
+
+    const size_t mark = sotto_arena_mark(arena);
+    const public_work work = take_public(arena, ring);
+    sotto_seed stream;
+    sotto_prf(&stream, root, SOTTO_LABEL_EPHEMERAL, object, index, 0, 0);
+    ntt_sample_ternary(work.v, ring->ring.n, &stream, &ring->limb[0].kernels);
+    sotto_wipe(&stream, sizeof stream);
+    for (uint32_t k = 0; k < 2; k++) {
+        sample_error(work.error[k], ring, root, object, index,
+                     DIGIT_PUBLIC + k);
+    }
+    mask_public(out, context, key, &work);
+    sotto_wipe(arena->base + mark, arena->used - mark);
+    sotto_arena_release(arena, mark);
+    return SOTTO_OK;
+}
+
+sotto_status rlwe_phase(uint64_t *out, const rlwe_context *context,
+                        const rlwe_ct *ct, const rlwe_secret *secret,
+                        sotto_arena *arena, sotto_error *err)
+{
+    (void)arena;
+    if (memcmp(ct->key_id, secret->key_id, sizeof ct->key_id) != 0) {
+        char have[2 * RLWE_KEY_ID_BYTES + 1];
+        char want[2 * RLWE_KEY_ID_BYTES + 1];
+        sotto_hex(have, secret->key_id, RLWE_KEY_ID_BYTES);
+        sotto_hex(want, ct->key_id, RLWE_KEY_ID_BYTES);
+        return sotto_fail(err, SOTTO_ERR_KEY,
+                          "wrong secret key: the ciphertext needs %s, this "
+                          "is %s",
+                          want, have);
+    }
+    const rns_ring *ring = context->ring;
+    const rns_set *set = rlwe_level_set(context, ct->level);
+    for (int i = 0; i < set->count; i++) {
+        const rns_limb *limb = &ring->limb[set->id[i]];
+        const uint64_t *s = rlwe_secret_limb(context, secret, set->id[i]);
+        uint64_t *r = poly_limb(ring, out, i);
+        /* Horner's rule: ((c_d·s + c_{d-1})·s + …) + c_0. */
+        int d = ct->n_components - 1;
+        memcpy(r, poly_limb(ring, rlwe_ct_component(ct, context, d), i),
+               ring->ring.n * sizeof *r);
+        while (--d >= 0) {
+            limb->kernels.mul(r, r, s, ring->ring.n, &limb->table->mod);
+            limb->kernels.add(
+                r, r, poly_limb(ring, rlwe_ct_component(ct, context, d), i),
+                ring->ring.n, &limb->table->mod);
+        }
+    }
+    return SOTTO_OK;
+}

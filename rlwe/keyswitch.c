@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: MIT
+ * Hybrid key switching. Evaluation touches public data only.
+ *
+ * One pass over the moduli of level ∪ special, and for each modulus over the
+ * digits: the key is read front to back once, and a digit's limb is used while
+ * it is in the cache.
+ *
+ *     work   y       the input's limbs, digit by digit, scaled, coefficients
+ *            lifted  one limb of each digit, for the present modulus
+ *            extra   one limb of each output, from the second input on
+ *            acc_0 | acc_1   level ∪ special, ordered: kept limbs, then those
+ *                            that the division removes
+ */
+#include "rlwe/keyswitch.h"
+
+#include <string.h>
+
+#include "ntt/poly.h"
+#include "rlwe/rlwe_internal.h"
+
+/* The limbs of digit j of a gadget that a level has. */
+static rns_set digit_limbs(const rlwe_gadget *gadget, int j,
+                           const rns_set *level)
+{
+    rns_set digit = {.count = 0};
+    for (int i = 0; i < gadget->limbs.count; i++) {
+        if (gadget->digit[i] == j) {
+            digit.id[digit.count++] = gadget->limbs.id[i];
+        }
+    }
+    return rns_set_common(&digit, level);
+}
+
+/* Words that rns_divide wants at most for a division by n_by moduli. */
+static size_t divide_words(const rns_ring *ring, int n_by)
+{
+    return poly_words(ring, n_by + 1);
+}
+
+static sotto_status make_digits(rlwe_switcher *switcher, const rns_ring *ring,
+                                const rns_set *level, sotto_error *err)
+{
+    const rlwe_gadget *gadget = &switcher->gadget;
+    for (int j = 0; j < gadget->n_digits; j++) {
+        const rns_set digit = digit_limbs(gadget, j, level);
+        if (digit.count == 0) {
+            continue;
+        }
+        const rns_set rest = rns_set_minus(&switcher->all, &digit);
+        SOTTO_TRY(rns_converter_new(&switcher->up[switcher->n_digits], ring,
+                                    &digit, &rest, err));
+        switcher->digit_number[switcher->n_digits] = j;
+        switcher->n_digits++;
+    }
+    return SOTTO_OK;
+}
+
+static sotto_status fill_switcher(rlwe_switcher *switcher,
+                                  const rlwe_context *context, sotto_error *err)
+{
+    const rns_ring *ring = context->ring;
+    const rlwe_gadget *gadget = &switcher->gadget;
+    const rns_set *level = rlwe_level_set(context, switcher->from);
+    const rns_set *keep = rlwe_level_set(context, switcher->to);
+    switcher->up = sotto_calloc((size_t)gadget->n_digits, sizeof *switcher->up);
+    switcher->p_residue =
+        sotto_calloc((size_t)level->count, sizeof *switcher->p_residue);
+    if (switcher->up == NULL || switcher->p_residue == NULL) {
+        return sotto_fail(err, SOTTO_ERR_MEMORY,
+                          "out of memory for key switching at level %d",
+                          switcher->from);
+    }
+    switcher->all = rns_set_union(level, &gadget->special);
+    SOTTO_TRY(make_digits(switcher, ring, level, err));
+    for (int i = 0; i < level->count; i++) {
+        switcher->p_residue[i] =
+            rlwe_product_mod(ring, &gadget->special, level->id[i]);
+    }
+    const rns_set by = rns_set_minus(&switcher->all, keep);
+    SOTTO_TRY(rns_divider_new(&switcher->down, ring, keep, &by, err));
+    SOTTO_ASSERT(rns_divide_scratch(switcher->down, ring) <=
+                 divide_words(ring, by.count));
+    return SOTTO_OK;
+}
+
+sotto_status rlwe_switcher_new(rlwe_switcher **switcher,
+                               const rlwe_context *context,
+                               const rlwe_gadget *gadget, int from, int to,
+                               sotto_error *err)
+{
+    *switcher = NULL;
+    const rlwe_chain *chain = &context->chain;
+    SOTTO_ASSERT(from >= 0 && from < chain->n_levels);
+    if (!rns_set_contains(&gadget->limbs, rlwe_level_set(context, from))) {
+        return sotto_fail(err, SOTTO_ERR_LEVEL,
+                          "key switching at level %d: the gadget serves %d "
+                          "moduli, not all of the level's",
+                          from, gadget->limbs.count);
+    }
+    if (from != to && rlwe_chain_step(chain, from, to) == NULL) {
+        return sotto_fail(err, SOTTO_ERR_LEVEL,
+                          "key switching with a rescale from level %d to level "
+                          "%d, which the parameters do not list",
+                          from, to);
+    }
+    rlwe_switcher *made = sotto_calloc(1, sizeof *made);
+    if (made == NULL) {
+        return sotto_fail(err, SOTTO_ERR_MEMORY,
+                          "out of memory for key switching at level %d", from);
+    }
+    made->gadget = *gadget;
+    made->from = from;
+    made->to = to;
+    const sotto_status status = fill_switcher(made, context, err);
+    if (status != SOTTO_OK) {
+        rlwe_switcher_free(made);
+        return status;
+    }
+    *switcher = made;
+    return SOTTO_OK;
+}
+
+void rlwe_switcher_free(rlwe_switcher *switcher)
+{
+    if (switcher == NULL) {
+        return;
+    }
+    for (int d = 0; d < switcher->n_digits; d++) {
+        rns_converter_free(switcher->up[d]);
+    }
+    rns_divider_free(switcher->down);
+    sotto_free(switcher->up);
+    sotto_free(switcher->p_residue);
+    sotto_free(switcher);
+}
+
+/* Scratch of one call; see the top of the file. */
+typedef struct switch_work {
+    uint64_t *y;
+    uint64_t *lifted;
+    uint64_t *extra;
+    uint64_t *acc[2];
+    uint64_t *divide;
+} switch_work;
+
+/* Words for a gadget and a level with this many limbs; n_by moduli removed. */
+static size_t work_words(const rns_ring *ring, int n_limbs, int n_digits,
+                         int n_all, int n_by)
+{
+    return poly_words(ring, n_limbs + n_digits + 2 + 2 * n_all) +
+           divide_words(ring, n_by);
+}
+
+size_t rlwe_switch_scratch(const rlwe_context *context)
+{
+    const rlwe_params_literal *literal = &context->params.literal;
+    size_t most = 0;
+    for (int i = 0; i < literal->n_gadgets; i++) {
+        const rlwe_gadget *gadget = &literal->gadget[i];
+        const int n_limbs = gadget->limbs.count;
+        const int n_all = n_limbs + gadget->special.count;
+        const size_t words = work_words(context->ring, n_limbs,
+                                        gadget->n_digits, n_all, n_all - 1);
+        if (words > most) {
+            most = words;
+        }
+    }
+    return sotto_arena_need(most, sizeof(uint64_t));
+}
+
+static switch_work take_work(const rlwe_switcher *switcher,
+                             const rlwe_context *context, sotto_arena *arena)
+{
+    const rns_ring *ring = context->ring;
+    const int n_limbs = rlwe_level_set(context, switcher->from)->count;
+    const int n_digits = switcher->n_digits;
+    const int n_all = switcher->all.count;
+    uint64_t *at =
+        sotto_arena_take(arena,
+                         work_words(ring, n_limbs, n_digits, n_all,
+                                    switcher->down->converter->from.count),
+                         sizeof *at);
+    SOTTO_ASSERT(at != NULL);
+    switch_work work = {.y = at};
+    work.lifted = work.y + poly_words(ring, n_limbs);
+    work.extra = work.lifted + poly_words(ring, n_digits);
+    work.acc[0] = work.extra + poly_words(ring, 2);
+    work.acc[1] = work.acc[0] + poly_words(ring, n_all);
+    work.divide = work.acc[1] + poly_words(ring, n_all);
+    return work;
+}
+
+/* Position of a modulus in the accumulators: kept limbs first. */
+static int acc_position(const rlwe_switcher *switcher, int id)
+{
+    const rns_converter *down = switcher->down->converter;
+    const int at = rns_set_find(&down->to, id);
+    return at >= 0 ? at : down->to.count + rns_set_find(&down->from, id);
+}
+
+/* y = [x·(Q_j/q_i)^-1]_{q_i}, coefficients, digit after digit. */
+static void scale_digits(const rlwe_switcher *switcher,
+                         const rlwe_context *context, uint64_t *y,
+                         const uint64_t *x)
+{
+    const rns_ring *ring = context->ring;
+    const rns_set *level = rlwe_level_set(context, switcher->from);
+    for (int d = 0; d < switcher->n_digits; d++) {
+        const rns_converter *up = switcher->up[d];
+        for (int i = 0; i < up->from.count; i++, y += ring->stride) {
+            const int id = up->from.id[i];
+            const rns_limb *limb = &ring->limb[id];
+            memcpy(y, poly_limb_const(ring, x, rns_set_find(level, id)),
+                   ring->ring.n * sizeof *y);
+            limb->kernels.inverse(y, limb->table, up->scale_in[i]);
+        }
+    }
+}
+
+/* (r_0, r_1) = Σ_j digit_j(x)·(b_j, a_j) modulo one modulus. */
+static void product_limb(const rlwe_switcher *switcher,
+                         const rlwe_context *context, const switch_work *work,
+                         uint64_t *r_0, uint64_t *r_1, const uint64_t *x,
+                         const rlwe_switch_key *key, int id)
+{
+    const rns_ring *ring = context->ring;
+    const rns_limb *limb = &ring->limb[id];
+    const int at_key = rns_set_find(&key->set, id);
+    const uint64_t *digit[RNS_MAX_LIMBS];
+    const uint64_t *b[RNS_MAX_LIMBS];
+    const uint64_t *a[RNS_MAX_LIMBS];
+    const uint64_t *y = work->y;
+    for (int d = 0; d < switcher->n_digits; d++) {
+        const rns_converter *up = switcher->up[d];
+        const int j = switcher->digit_number[d];
+        b[d] = rlwe_switch_key_limb(key, context, at_key, j, 0);
+        a[d] = rlwe_switch_key_limb(key, context, at_key, j, 1);
+        const int to = rns_set_find(&up->to, id);
+        if (to < 0) {
+            /* A modulus of the digit itself: the lift is x there. */
+            const rns_set *level = rlwe_level_set(context, switcher->from);
+            digit[d] = poly_limb_const(ring, x, rns_set_find(level, id));
+        } else {
+            uint64_t *lifted = poly_limb(ring, work->lifted, d);
+            rns_convert_limb(up, ring, lifted, y, to);
+            limb->kernels.forward(lifted, limb->table);
+            digit[d] = lifted;
+        }
+        y += poly_words(ring, up->from.count);
+    }
+    limb->kernels.inner_product(r_0, r_1, digit, b, a,
+                                (size_t)switcher->n_digits, ring->ring.n,
+                                &limb->table->mod);
+}
+
+/* Adds the product for one input to the accumulators; the first one sets
+ * them. */
+static void add_product(const rlwe_switcher *switcher,
+                        const rlwe_context *context, const switch_work *work,
+                        const uint64_t *x, const rlwe_switch_key *key,
+                        bool is_first)
+{
+    const rns_ring *ring = context->ring;
+    const size_t n = ring->ring.n;
+    SOTTO_ASSERT(rlwe_gadget_equal(&key->gadget, &switcher->gadget));
+    scale_digits(switcher, context, work->y, x);
+    for (int m = 0; m < switcher->all.count; m++) {
+        const int id = switcher->all.id[m];
+        const int at = acc_position(switcher, id);
+        uint64_t *acc_0 = poly_limb(ring, work->acc[0], at);
+        uint64_t *acc_1 = poly_limb(ring, work->acc[1], at);
+        if (is_first) {
+            product_limb(switcher, context, work, acc_0, acc_1, x, key, id);
+            continue;
+        }
+        uint64_t *extra_0 = poly_limb(ring, work->extra, 0);
+        uint64_t *extra_1 = poly_limb(ring, work->extra, 1);
+        product_limb(switcher, context, work, extra_0, extra_1, x, key, id);
+        const rns_limb *limb = &ring->limb[id];
+        limb->kernels.add(acc_0, acc_0, extra_0, n, &limb->table->mod);
+        limb->kernels.add(acc_1, acc_1, extra_1, n, &limb->table->mod);
+    }
+}
+
+/* acc += P·c; nothing modulo the special moduli, which divide P. */
+static void add_scaled(const rlwe_switcher *switcher,
+                       const rlwe_context *context, uint64_t *acc,
+                       const uint64_t *c)
+{
+    const rns_ring *ring = context->ring;
+    const rns_set *level = rlwe_level_set(context, switcher->from);
+    for (int i = 0; i < level->count; i++) {
+        const int id = level->id[i];
+        const rns_limb *limb = &ring->limb[id];
+        limb->kernels.mul_scalar_add(
+            poly_limb(ring, acc, acc_position(switcher, id)),
+            poly_limb_const(ring, c, i), switcher->p_residue[i], ring->ring.n,
+            &limb->table->mod);
+    }
+}
+
+void rlwe_switch(const rlwe_switcher *switcher, const rlwe_context *context,
+                 uint64_t *out_0, uint64_t *out_1, const uint64_t *c_0,
+                 const uint64_t *c_1, const uint64_t *const *x,
+                 const rlwe_switch_key *const *key, int n_x, sotto_arena *arena)
+{
+    const rns_ring *ring = context->ring;
+    SOTTO_ASSERT(n_x >= 1 && out_0 != out_1);
+    const size_t mark = sotto_arena_mark(arena);
+    const switch_work work = take_work(switcher, context, arena);
+    for (int i = 0; i < n_x; i++) {
+        add_product(switcher, context, &work, x[i], key[i], i == 0);
+    }
+    uint64_t *const out[2] = {out_0, out_1};
+    const uint64_t *const c[2] = {c_0, c_1};
+    const int n_kept = switcher->down->converter->to.count;
+    for (int k = 0; k < 2; k++) {
+        if (c[k] != NULL) {
+            add_scaled(switcher, context, work.acc[k], c[k]);
+        }
+    }
+    /* Inputs may be outputs: all of them have been read by now. */
+    for (int k = 0; k < 2; k++) {
+        rns_divide(switcher->down, ring, out[k], work.acc[k],
+                   poly_limb_const(ring, work.acc[k], n_kept), work.divide);
+    }
+    sotto_arena_release(arena, mark);
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT
+ * Bit packing of residues, word by word. n is a multiple of 64, so that a limb
+ * of b-bit residues is n·b/64 whole words.
+ */
+#include <string.h>
+
+#include "ntt/poly.h"
+#include "rlwe/wire_internal.h"
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "words are copied as they are");
+_Static_assert(WIRE_MASK_BYTES * 8 >= RNS_MAX_LIMBS, "mask too narrow");
+
+void wire_put_set(sotto_writer *writer, const rns_set *set)
+{
+    uint8_t mask[WIRE_MASK_BYTES] = {0};
+    for (int i = 0; i < set->count; i++) {
+        mask[set->id[i] / 8] |= (uint8_t)(1u << (set->id[i] % 8));
+    }
+    sotto_write_bytes(writer, mask, sizeof mask);
+}
+
+bool wire_get_set(sotto_reader *reader, rns_set *set, int n_limbs)
+{
+    uint8_t mask[WIRE_MASK_BYTES];
+    sotto_read_bytes(reader, mask, sizeof mask);
+    rns_set read = {.count = 0};
+    bool known = true;
+    for (int id = 0; id < 8 * WIRE_MASK_BYTES; id++) {
+        if ((mask[id / 8] >> (id % 8)) & 1) {
+            if (id < n_limbs) {
+                read.id[read.count++] = (uint8_t)id;
+            } else {
+                known = false;
+            }
+        }
+    }
+    *set = read;
+    return known && read.count > 0;
+}
+
+size_t wire_limb_bytes(const rns_ring *ring, int id)
+{
+    return ring->ring.n / 8 * (size_t)rns_modulus(ring, id)->bits;
+}
+
+size_t wire_poly_bytes(const rns_ring *ring, const rns_set *set)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < set->count; i++) {
+        bytes += wire_limb_bytes(ring, set->id[i]);
+    }
+    return bytes;
+}
+
+uint8_t *wire_pack_limb(uint8_t *out, const rns_ring *ring, int id,
+                        const uint64_t *in)
+{
+    const int bits = rns_modulus(ring, id)->bits;
+    uint64_t word = 0; /* the lowest `fill` bits are taken; fill < 64 */
+    int fill = 0;
+    for (size_t k = 0; k < ring->ring.n; k++) {
+        word |= in[k] << fill;
+        fill += bits;
+        if (fill >= 64) {
+            memcpy(out, &word, sizeof word);
+            out += sizeof word;
+            fill -= 64;
+            /* 0 <= fill < bits of in[k] are left; bits - fill is in 1 … 60. */
+            word = in[k] >> (bits - fill);
+        }
+    }
+    return out;
+}
+
+bool wire_unpack_limb(uint64_t *out, const rns_ring *ring, int id,
+                      const uint8_t *in)
+{
+    const zq_modulus *mod = rns_modulus(ring, id);
+    const int bits = mod->bits;
+    const uint64_t mask = ((uint64_t)1 << bits) - 1;
+    uint64_t word = 0; /* `left` unread bits, zeros above them */
+    int left = 0;
+    uint64_t too_large = 0;
+    for (size_t k = 0; k < ring->ring.n; k++) {
+        uint64_t residue = word;
+        if (left < bits) {
+            memcpy(&word, in, sizeof word);
+            in += sizeof word;
+            residue |= word << left;
+            word >>= bits - left; /* 1 … 60 */
+            left += 64 - bits;
+        } else {
+            word >>= bits;
+            left -= bits;
+        }
+        residue &= mask;
+        too_large |= (mod->q - 1 - residue) >> 63;
+        out[k] = residue;
+    }
+    return too_large == 0;
+}
+
+uint8_t *wire_pack_poly(uint8_t *out, const rns_ring *ring, const rns_set *set,
+                        const uint64_t *in)
+{
+    for (int i = 0; i < set->count; i++) {
+        out =
+            wire_pack_limb(out, ring, set->id[i], poly_limb_const(ring, in, i));
+    }
+    return out;
+}
+
+bool wire_unpack_poly(uint64_t *out, const rns_ring *ring, const rns_set *set,
+                      const uint8_t *in)
+{
+    for (int i = 0; i < set->count; i++) {
+        if (!wire_unpack_limb(poly_limb(ring, out, i), ring, set->id[i], in)) {
+            return false;
+        }
+        in += wire_limb_bytes(ring, set->id[i]);
+    }
+    return true;
+}
