@@ -57,9 +57,10 @@ sotto_status ckks_decrypt(const ckks_encoder *encoder,
                           const rlwe_context *context,
                           const rlwe_secret *secret, double *re, double *im,
                           size_t count, double *noise_std, const ckks_ct *ct,
-                          sotto_arena *arena, sotto_error *err) SOTTO_MUST_CHECK;
+                          sotto_arena *arena,
+                          sotto_error *err) SOTTO_MUST_CHECK;
 
-/* Bytes of arena for encryption and decryption. */
+/* Bytes of arena for encryption, decryption and ckks_noise_measure. */
 size_t ckks_crypt_scratch(const rlwe_context *context);
 
 #endif

@@ -26,12 +26,18 @@ typedef struct ckks_matrix {
     const double *bias;    /* [n_out] real values, or NULL */
 } ckks_matrix;
 
+/* The largest Σ|w| of the rows, at least 1: what ckks_matrix_unit wants. */
+uint64_t ckks_matrix_row_norm(const ckks_matrix *matrix);
+
 /* Multiplies. All inputs: the same level, number of components, key, and scale
  * (to 2^-40). Outputs: initialised with capacity; level and components of the
  * inputs, scale in.scale·weight_scale.
  * alias: none between outputs and inputs.
- * error: SOTTO_ERR_LEVEL, SOTTO_ERR_SCALE, SOTTO_ERR_SHAPE, SOTTO_ERR_RANGE (a
- * bias that does not fit the modulus); outputs are then unchanged.
+ * range: |weight| < 2^31, Σ|w| of a row < 2^45.
+ * error: SOTTO_ERR_LEVEL, SOTTO_ERR_SCALE, SOTTO_ERR_MISMATCH (other key),
+ * SOTTO_ERR_SHAPE (components differ, no inputs or outputs, no room),
+ * SOTTO_ERR_RANGE (a bias that does not fit the modulus, weights out of range);
+ * outputs are then unchanged.
  * cost: n_out·n_in·components·limbs·N multiply-adds; one pass over the inputs
  * for each tile of outputs. scratch: ckks_matrix_scratch bytes of arena. */
 sotto_status ckks_matrix_apply(const rlwe_context *context, ckks_ct *const *out,
@@ -43,11 +49,12 @@ sotto_status ckks_matrix_apply(const rlwe_context *context, ckks_ct *const *out,
  * `limb` of component `component`, columns [column, column + n_columns).
  * Units may run in any order and at the same time; results do not depend on
  * it. The outputs must have been prepared by ckks_matrix_prepare.
+ * row_norm: ckks_matrix_row_norm or anything larger below 2^45.
  * n_columns: a multiple of 8; column: a multiple of 8. */
 void ckks_matrix_unit(const rlwe_context *context, ckks_ct *const *out,
                       const ckks_ct *const *in, const ckks_matrix *matrix,
-                      uint64_t row_norm, int component, int limb,
-                      size_t column, size_t n_columns, sotto_arena *arena);
+                      uint64_t row_norm, int component, int limb, size_t column,
+                      size_t n_columns, sotto_arena *arena);
 
 /* Checks the inputs and shapes the outputs (level, components, scale, key).
  * error: as ckks_matrix_apply. */

@@ -27,7 +27,8 @@ double ckks_noise_fresh_public(const rlwe_context *context);
 /* What one rounded division adds after dividing: the rounding of
  * n_components polynomials, with n_removed moduli removed at once (a centred
  * conversion of k moduli rounds like the sum of k uniform errors).
- * math: N/24 · k · Σ_{i < n_components} E|s(zeta)|^{2i}, see SPEC §10.2 */
+ * math: N/24 · k · Σ_{i < n_components} E|s(zeta)|^{2i} with
+ * E|s(zeta)|^{2i} = i!·(2N/3)^i (SPEC §10.2) */
 double ckks_noise_division(const rlwe_context *context, int n_components,
                            int n_removed);
 
@@ -37,8 +38,8 @@ double ckks_noise_switch_raw(const rlwe_context *context,
                              const rlwe_gadget *gadget, int level);
 
 /* Relinearisation of n_extra components (or a rotation: 1) with its ModDown. */
-double ckks_noise_switch(const rlwe_context *context,
-                         const rlwe_gadget *gadget, int level, int n_extra);
+double ckks_noise_switch(const rlwe_context *context, const rlwe_gadget *gadget,
+                         int level, int n_extra);
 
 /* Relinearisation of n_extra components joined with the rescale from -> to,
  * what is added after the division by P·q. */
@@ -47,8 +48,8 @@ double ckks_noise_switch_rescale(const rlwe_context *context,
                                  int n_extra);
 
 /* Product of two: values of root-mean-square a_rms, b_rms in integer units
- * (scale · value). math: a²·v_b + b²·v_a + v_a·v_b·2 for independent errors;
- * a square has 4·a²·v. */
+ * (scale · value). math: a²·v_b + b²·v_a + 2·v_a·v_b for independent errors;
+ * a square has 4·a²·v + 4·v². */
 double ckks_noise_product(double a_rms, double a_variance, double b_rms,
                           double b_variance);
 double ckks_noise_square(double a_rms, double a_variance);
@@ -56,13 +57,11 @@ double ckks_noise_square(double a_rms, double a_variance);
 /* Measures: the standard deviation of (decrypted - expected) over `count`
  * slots in units of the values, and the largest difference.
  * std, largest may be NULL. error: as ckks_decrypt. secret: the results. */
-sotto_status ckks_noise_measure(const ckks_encoder *encoder,
-                                const rlwe_context *context,
-                                const rlwe_secret *secret, double *std,
-                                double *largest, const ckks_ct *ct,
-                                const double *expected, size_t count,
-                                sotto_arena *arena,
-                                sotto_error *err) SOTTO_MUST_CHECK;
+sotto_status
+ckks_noise_measure(const ckks_encoder *encoder, const rlwe_context *context,
+                   const rlwe_secret *secret, double *std, double *largest,
+                   const ckks_ct *ct, const double *expected, size_t count,
+                   sotto_arena *arena, sotto_error *err) SOTTO_MUST_CHECK;
 
 /* The factor z by which a Gaussian of this variance is exceeded with
  * probability <= 2^-log2_confidence somewhere among n_values values (union
