@@ -102,9 +102,17 @@ $(B)/cmocka.found: tests/need-cmocka.sh
 	@CC="$(CC) $(CFLAGS) $(LDFLAGS)" tests/need-cmocka.sh
 	@touch $@
 
-$(B)/tests/%: $(B)/tests/%.o $(TEST_HELP_OBJ) $(LIB)
+# An archive, so that each test links only the helpers it uses.
+TEST_HELP := $(B)/tests/libhelp.a
+$(TEST_HELP): $(TEST_HELP_OBJ)
+	$(call say,ar,$@)
+	$(Q)rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+$(B)/tests/%: $(B)/tests/%.o $(TEST_HELP) $(LIB)
 	$(call say,link,$@)
-	$(Q)$(CC) $(CFLAGS_ALL) $(WRAP_FLAGS) -o $@ $< $(TEST_HELP_OBJ) $(LIB) \
+	$(Q)$(CC) $(CFLAGS_ALL) $(WRAP_FLAGS) -o $@ $< \
+	    -Wl,--start-group $(TEST_HELP) $(LIB) -Wl,--end-group \
 	    $(LDLIBS_ALL) -lcmocka
 
 $(B)/tests/ct/%: $(B)/tests/ct/%.o $(LIB)
