@@ -9,65 +9,19 @@
 #ifndef SOTTO_NN_RUN_RUN_H
 #define SOTTO_NN_RUN_RUN_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/file.h"
-#include "base/pool.h"
+#include "base/prng.h"
 #include "base/status.h"
 #include "ckks/crypt.h"
 #include "nn/graph/fold.h"
 #include "nn/plan/plan.h"
+#include "nn/run/control.h"
 #include "rlwe/context.h"
 #include "rlwe/keys.h"
-
-/* Where a run stands, for progress bars. */
-typedef struct nn_progress {
-    const char *what;   /* "encrypt", "infer", step name, … */
-    uint64_t done;      /* work units done … */
-    uint64_t total;     /* … of */
-    double seconds;     /* since the start */
-} nn_progress;
-
-/* Called from the calling thread now and then; arg is the caller's. */
-typedef void (*nn_progress_hook)(void *arg, const nn_progress *progress);
-
-/* Common to all runs. Zeroed fields mean defaults. */
-typedef struct nn_run_options {
-    sotto_pool *pool;          /* NULL: one thread */
-    nn_progress_hook progress; /* may be NULL */
-    void *progress_arg;
-    const atomic_bool *cancel; /* when it becomes true: SOTTO_ERR_CANCELLED */
-} nn_run_options;
-
-/* One step of the public trace, summed over batches. */
-typedef struct nn_trace_step {
-    char name[NN_PLAN_NAME_BYTES];
-    const char *kind;   /* "affine", "square", "relinearise", "rescale", … */
-    int step;           /* of the plan */
-    int level;          /* after it */
-    int n_components;
-    double scale;
-    size_t n_ciphertexts;
-    double he_error;    /* predicted, values */
-    double seconds;     /* measured */
-} nn_trace_step;
-
-#define NN_TRACE_MAX (4 * NN_PLAN_MAX_STEPS)
-
-/* What a server run reports. */
-typedef struct nn_trace {
-    int n_steps;
-    nn_trace_step step[NN_TRACE_MAX];
-    double seconds_read;
-    double seconds_write;
-    double seconds_total;
-    uint64_t batches;
-    uint64_t bytes_in;
-    uint64_t bytes_out;
-} nn_trace;
 
 /* Images as the client's functions read them: pixels in [0,1], channel-major,
  * per image n_inputs floats. first, count within what was announced. */
@@ -95,10 +49,10 @@ sotto_status nn_run_encrypt(const nn_plan *plan, const rlwe_context *context,
  * error: SOTTO_ERR_MISMATCH (other plan, parameters or key), SOTTO_ERR_KEY,
  * SOTTO_ERR_FORMAT, SOTTO_ERR_CANCELLED, … */
 sotto_status nn_run_infer(const nn_plan *plan, const nn_network *network,
-                          const rlwe_context *context,
-                          const rlwe_keyset *keys, sotto_output *out,
-                          const char *in_path, uint64_t part, uint64_t n_parts,
-                          nn_trace *trace, const nn_run_options *options,
+                          const rlwe_context *context, const rlwe_keyset *keys,
+                          sotto_output *out, const char *in_path, uint64_t part,
+                          uint64_t n_parts, nn_trace *trace,
+                          const nn_run_options *options,
                           sotto_error *err) SOTTO_MUST_CHECK;
 
 /* Scores of one batch as the client sees them. */
