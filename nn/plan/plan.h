@@ -27,7 +27,6 @@
 #include <stdint.h>
 
 #include "base/hash.h"
-#include "base/pool.h"
 #include "base/status.h"
 #include "nn/graph/fold.h"
 #include "nn/plan/statistics.h"
@@ -36,6 +35,7 @@
 
 #define NN_PLAN_MAX_STEPS 256
 #define NN_PLAN_NAME_BYTES 64
+#define NN_PLAN_MAX_MEAN 16
 #define NN_PLAN_MAX_BYTES ((size_t)1 << 20)
 #define NN_PLAN_MAX_KEYS 256
 #define NN_PLAN_MAX_IMAGES ((uint64_t)1 << 40)
@@ -72,8 +72,8 @@ typedef struct nn_plan {
     size_t n_outputs;
     bool softmax; /* scores want a softmax to become probabilities */
     uint8_t model_id[SOTTO_HASH_BYTES]; /* SHA-256 of the model file */
-    float mean[16];
-    float std[16];
+    float mean[NN_PLAN_MAX_MEAN];
+    float std[NN_PLAN_MAX_MEAN];
     int n_mean; /* 0: no normalisation beyond the model's own */
     int n_steps;
     nn_plan_step step[NN_PLAN_MAX_STEPS];
@@ -92,8 +92,9 @@ typedef struct nn_plan {
 typedef struct nn_plan_options {
     uint64_t images;       /* default 1 */
     double range_margin;   /* default 1.3, on every range from data */
-    double he_target;      /* largest HE error of a score; default 2^-5 */
-    double rounding_target; /* largest rounding error; default 2^-2 */
+    double he_target;      /* largest HE error of a score; default 2^-11 of the
+                            * planned bound of the scores */
+    double rounding_target; /* largest rounding error; default 2^-8 of it */
     double confidence;     /* default 20 */
     int log2_n;            /* 0: search */
     int security;          /* 0: 128 */
@@ -110,10 +111,11 @@ typedef struct nn_plan_options {
  * MaxPool, degree above 2) and what would help; SOTTO_ERR_RANGE when ranges are
  * unknown (naming the tensor and --calibrate); SOTTO_ERR_LEVEL when nothing
  * fits the largest ring (with what is needed and the cheapest fix);
- * SOTTO_ERR_SECURITY. *plan is then zeroed.
- * owner: the caller frees *plan with sotto_free. pool may be NULL. */
+ * SOTTO_ERR_SECURITY. *plan is then NULL.
+ * owner: the caller frees *plan with sotto_free. options may be NULL.
+ * model_id is left zero: the caller sets it before writing. */
 sotto_status nn_plan_make(nn_plan **plan, const nn_network *network,
-                          const nn_plan_options *options, sotto_pool *pool,
+                          const nn_plan_options *options,
                           sotto_error *err) SOTTO_MUST_CHECK;
 
 /* Checks that a plan belongs to this network: steps, sizes, scales follow from
@@ -185,7 +187,7 @@ double nn_plan_weight_scale(const nn_plan *plan, const nn_network *network,
                             size_t step, uint32_t source);
 
 /* The integer weight: weight · factor rounded, halves away from zero.
- * range: |weight·factor| < 2^31 (nn_plan_verify_weights checks all). */
+ * range: |weight·factor| < 2^31 (nn_plan_verify checks all weights). */
 int32_t nn_plan_weight(double weight, double factor);
 
 /* Hook for nn_network_run that replaces weights and biases by what the plan's

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT
+ * Drafts: candidates of the search for a plan, in bits instead of primes.
+ *
+ * A draft says how wide everything is; judging it gives the moduli sizes that
+ * it needs, its errors and its time. Sizes and scales are log2 here; the plan
+ * that is made from the best draft has exact moduli and scales.
+ *
+ *     segment 0        segment 1           between two rescales the modulus
+ *     Q_0 = b + m_0    Q_1 = b             stays; a rescale removes the m bits
+ *     |--- steps ---|  |--- steps ---|     of its group of primes
+ */
+#ifndef SOTTO_NN_PLAN_DRAFT_INTERNAL_H
+#define SOTTO_NN_PLAN_DRAFT_INTERNAL_H
+
+#include <stdbool.h>
+
+#include "nn/plan/analysis_internal.h"
+#include "nn/plan/cost.h"
+#include "nn/plan/plan.h"
+
+#define NN_MAX_SEGMENTS RLWE_MAX_LEVELS
+
+/* Bits kept free above the largest value: its sign, the margin of one bit, and
+ * a little for primes that miss their target. */
+#define NN_HEADROOM_BITS 2.1
+
+/* What the search knows and does not change. */
+typedef struct nn_search {
+    const nn_network *network;
+    const nn_step_facts *facts;
+    int n_steps;
+    double range_bits[NN_PLAN_MAX_STEPS + 1]; /* log2 of the planned bound */
+    double rms[NN_PLAN_MAX_STEPS + 1];
+    double z; /* deviations that a prediction covers */
+    double he_target;
+    double rounding_target;
+    int security;
+    bool allow_insecure;
+    bool public_key;
+    uint64_t images;
+    nn_cost_table cost;
+} nn_search;
+
+/* Choices for one step. */
+typedef struct nn_draft_step {
+    int weight_bits;         /* AFFINE */
+    int target_bits;         /* scale after a rescale behind it; 0: none */
+    bool relinearise_source; /* filled in by judging, like the rest */
+    bool relinearise;
+} nn_draft_step;
+
+/* A group of primes that is removed at once, or the base that stays. */
+typedef struct nn_prime_group {
+    double bits;
+    int count;
+} nn_prime_group;
+
+/* A candidate with what judging it found. */
+typedef struct nn_draft {
+    int log2_n;
+    int input_bits;
+    nn_draft_step step[NN_PLAN_MAX_STEPS];
+
+    int n_segments;
+    nn_prime_group base;
+    nn_prime_group removed[NN_MAX_SEGMENTS]; /* [n_segments - 1] */
+    nn_prime_group special;                  /* count 0: no keys needed */
+    int digit_limbs;                         /* limbs per digit */
+    double total_bits;                       /* with special moduli */
+    double he_std;
+    double rounding_std;
+    double seconds; /* all batches, one core */
+    bool feasible;
+} nn_draft;
+
+/* Judges a draft: fills in everything below `step` and the relinearisations.
+ * feasible is false when sizes or security do not fit; errors are judged by the
+ * caller. */
+void nn_draft_judge(nn_draft *draft, const nn_search *search);
+
+/* Scale after step k's rescale is target_bits; before it, and everything else
+ * that depends on scales only. */
+typedef struct nn_draft_tensor {
+    double scale_bits;
+    int segment;
+    int n_components;
+} nn_draft_tensor;
+
+/* Predicted time of a judged draft's sizes for all batches in seconds, one
+ * core. tensor: [n_steps + 1] as judged. */
+double nn_draft_seconds(const nn_draft *draft, const nn_search *search,
+                        const nn_draft_tensor *tensor);
+
+/* Limbs of a segment, and the size of limb i (base first, then the groups from
+ * the last removed to the first). */
+int nn_draft_limbs(const nn_draft *draft, int segment);
+double nn_draft_limb_bits(const nn_draft *draft, int limb);
+
+/* What the errors of a network are made of, in values. */
+typedef struct nn_error_terms {
+    double fresh;                           /* variance of the input */
+    double added[NN_PLAN_MAX_STEPS];        /* variance that a step adds */
+    double product_bits[NN_PLAN_MAX_STEPS]; /* log2 scale before a rescale */
+    double scale_bits[NN_PLAN_MAX_STEPS + 1]; /* log2 scale of a tensor */
+} nn_error_terms;
+
+/* Carries the terms through the network (analysis_internal.h).
+ * shape: he, rounding double[n_steps + 1]: variance bounds of every tensor,
+ * the scores' by row norms. */
+void nn_propagate(const nn_search *search, const nn_error_terms *terms,
+                  double *he, double *rounding);
+
+/* Finds the best draft for ring degrees log2_n in [first, last].
+ * error: SOTTO_ERR_LEVEL with what is needed and the cheapest fix. */
+sotto_status nn_draft_search(nn_draft *best, const nn_search *search,
+                             int first_log2_n, int last_log2_n,
+                             sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Makes the plan's moduli, levels, gadget and steps from a judged draft.
+ * error: as rlwe_moduli_find. */
+sotto_status nn_draft_realise(nn_plan *plan, const nn_draft *draft,
+                              const nn_search *search,
+                              sotto_error *err) SOTTO_MUST_CHECK;
+
+#endif

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: MIT
+ * Making a plan: what the search needs to know, the best draft, exact moduli
+ * and scales, predictions.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "ckks/noise.h"
+#include "nn/plan/draft_internal.h"
+#include "nn/plan/plan_internal.h"
+#include "rlwe/context.h"
+#include "rlwe/moduli.h"
+
+#define DEFAULT_MARGIN 1.3
+#define DEFAULT_CONFIDENCE 20.0
+/* Default targets, relative to the planned bound of the scores. */
+#define DEFAULT_HE_BITS 11
+#define DEFAULT_ROUNDING_BITS 8
+#define FIRST_LOG2_N 12
+
+/* Refuses what batch packing cannot evaluate. */
+static sotto_status check_kinds(const nn_network *network, sotto_error *err)
+{
+    if (network->n_steps > NN_PLAN_MAX_STEPS) {
+        return sotto_fail(err, SOTTO_ERR_UNSUPPORTED,
+                          "the network has %zu steps, expected at most %d",
+                          network->n_steps, NN_PLAN_MAX_STEPS);
+    }
+    for (size_t k = 0; k < network->n_steps; k++) {
+        const nn_step *step = &network->steps[k];
+        if (step->kind != NN_STEP_AFFINE && step->kind != NN_STEP_SQUARE) {
+            return sotto_fail(
+                err, SOTTO_ERR_UNSUPPORTED,
+                "node '%s' (%s) cannot be evaluated on ciphertexts; linear "
+                "layers and quadratic activations can: train with 'square' or "
+                "'quadratic' and average pooling instead",
+                step->name, step->origin);
+        }
+    }
+    return SOTTO_OK;
+}
+
+/* Planned bounds and sizes of all tensors. */
+static sotto_status set_ranges(nn_search *search, nn_plan *plan,
+                               const nn_network *network,
+                               const nn_statistics *statistics, double margin,
+                               sotto_error *err)
+{
+    const nn_tensor_statistics *input = &statistics->tensor[0];
+    plan->input_min = input->range_known ? input->min : 0;
+    plan->input_max = input->range_known ? input->max : 1;
+    const double bound =
+        fmax(fmax(fabs(plan->input_min), fabs(plan->input_max)), 0x1p-20);
+    search->range_bits[0] = ceil(log2(bound));
+    search->rms[0] = input->range_known ? input->rms : bound / sqrt(3.0);
+    for (int k = 1; k <= search->n_steps; k++) {
+        const nn_tensor_statistics *t = &statistics->tensor[k];
+        search->rms[k] = t->rms;
+        if (network->steps[k - 1].kind == NN_STEP_SQUARE) {
+            search->range_bits[k] = 2 * search->range_bits[k - 1];
+            continue;
+        }
+        if (!t->range_known) {
+            return sotto_fail(
+                err, SOTTO_ERR_RANGE,
+                "the range of the values at node '%s' is unknown; give images "
+                "of the training set with --calibrate, or train with sotto, "
+                "which writes ranges into the model",
+                network->steps[k - 1].name);
+        }
+        const double b = fmax(fmax(fabs(t->min), fabs(t->max)), 0x1p-20);
+        search->range_bits[k] = ceil(log2(b * margin));
+    }
+    return SOTTO_OK;
+}
+
+static double or_default(double value, double standard)
+{
+    return value > 0 ? value : standard;
+}
+
+/* A name as the plan's text can hold it. */
+static void plain_name(char *out, const char *name)
+{
+    size_t i = 0;
+    for (; name[i] != '\0' && i + 1 < NN_PLAN_NAME_BYTES; i++) {
+        const unsigned char c = (unsigned char)name[i];
+        out[i] = c > ' ' && c < 0x7f ? name[i] : '_';
+    }
+    out[i] = '\0';
+}
+
+/* Ids: base first, then the groups from the last removed to the first, then
+ * the special ones; so level g is the first nn_draft_limbs(g) ids. */
+static sotto_status set_moduli(rlwe_params_literal *params,
+                               const nn_draft *draft, sotto_error *err)
+{
+    double target[RNS_MAX_LIMBS];
+    const int limbs = nn_draft_limbs(draft, 0);
+    for (int i = 0; i < limbs; i++) {
+        target[i] = nn_draft_limb_bits(draft, i);
+    }
+    for (int i = 0; i < draft->special.count; i++) {
+        target[limbs + i] = draft->special.bits / draft->special.count;
+    }
+    params->log2_n = draft->log2_n;
+    params->n_moduli = limbs + draft->special.count;
+    SOTTO_TRY(rlwe_moduli_find(params->modulus, draft->log2_n, target,
+                               params->n_moduli, err));
+    params->n_levels = draft->n_segments;
+    for (int g = 0; g < draft->n_segments; g++) {
+        params->level[g] = rns_set_range(0, nn_draft_limbs(draft, g));
+    }
+    if (draft->special.count > 0) {
+        rlwe_gadget *gadget = &params->gadget[0];
+        params->n_gadgets = 1;
+        gadget->limbs = rns_set_range(0, limbs);
+        gadget->special = rns_set_range(limbs, draft->special.count);
+        gadget->n_digits =
+            (limbs + draft->digit_limbs - 1) / draft->digit_limbs;
+        for (int i = 0; i < limbs; i++) {
+            gadget->digit[i] = (uint8_t)(i / draft->digit_limbs);
+        }
+    }
+    return SOTTO_OK;
+}
+
+sotto_status nn_draft_realise(nn_plan *plan, const nn_draft *draft,
+                              const nn_search *search, sotto_error *err)
+{
+    SOTTO_TRY(set_moduli(&plan->params, draft, err));
+    plan->params.security = search->security;
+    plan->params.allow_insecure = search->allow_insecure;
+    plan->params.has_public = search->public_key;
+    plan->params.public_special = nn_draft_limbs(draft, 0);
+    plan->input_scale = ldexp(1.0, draft->input_bits);
+    plan->n_steps = search->n_steps;
+    int level = 0;
+    bool keys = false;
+    for (int k = 0; k < plan->n_steps; k++) {
+        nn_plan_step *step = &plan->step[k];
+        const nn_draft_step *from = &draft->step[k];
+        step->kind = search->facts[k].kind;
+        plain_name(step->name, search->network->steps[k].name);
+        step->n_elements = search->facts[k].n_out;
+        step->weight_bits =
+            step->kind == NN_STEP_AFFINE ? from->weight_bits : 0;
+        step->relinearise_source = from->relinearise_source;
+        step->relinearise = from->relinearise;
+        keys = keys || from->relinearise || from->relinearise_source;
+        level += from->target_bits > 0;
+        step->level = level;
+        step->range = exp2(search->range_bits[k + 1]);
+    }
+    if (keys) {
+        plan->n_keys = 1;
+        plan->key[0] =
+            (nn_plan_key){{.kind = RLWE_KEY_POWER, .value = 2}, .gadget = 0};
+    }
+    return nn_plan_walk(plan, search->network, err);
+}
+
+/* What step k adds to the error of its tensor. */
+static double exact_added(const nn_plan *plan, const nn_search *search,
+                          const rlwe_context *context, int k)
+{
+    const nn_plan_step *step = &plan->step[k];
+    const rlwe_gadget *gadget = &plan->params.gadget[0];
+    const double after = 1 / (step->scale * step->scale);
+    int level = nn_plan_tensor_level(plan, (size_t)k);
+    double product_scale = nn_plan_tensor_scale(plan, (size_t)k);
+    product_scale *= product_scale;
+    double variance = 0;
+    if (step->kind == NN_STEP_AFFINE) {
+        const nn_plan_product product =
+            nn_plan_step_product(plan, search->network, (size_t)k);
+        level = product.level;
+        product_scale = product.scale;
+        if (step->relinearise_source) {
+            const nn_map_part *part = &search->facts[k].part[0];
+            const double gain =
+                part->spectral / nn_plan_tensor_scale(plan, part->source);
+            variance += gain * gain * ckks_noise_switch(context, gadget,
+                                                        level, 1);
+        }
+    }
+    if (step->relinearise && level != step->level) {
+        variance += after * ckks_noise_switch_rescale(context, gadget, level,
+                                                      step->level, 1);
+    } else if (step->relinearise) {
+        variance += ckks_noise_switch(context, gadget, level, 1) /
+                    (product_scale * product_scale);
+    } else if (level != step->level) {
+        const int removed = plan->params.level[level].count -
+                            plan->params.level[step->level].count;
+        variance += after * ckks_noise_division(context, step->n_components,
+                                                removed);
+    }
+    return variance;
+}
+
+/* Predictions of the finished plan, by the noise formulas of ckks/noise. */
+static sotto_status predict(nn_plan *plan, const nn_search *search,
+                            sotto_error *err)
+{
+    rlwe_context *context = NULL;
+    SOTTO_TRY(rlwe_context_new(&context, &plan->params, err));
+    nn_error_terms terms;
+    double he[NN_PLAN_MAX_STEPS + 1];
+    double rounding[NN_PLAN_MAX_STEPS + 1];
+    const double fresh = plan->params.has_public
+                             ? fmax(ckks_noise_fresh(context),
+                                    ckks_noise_fresh_public(context))
+                             : ckks_noise_fresh(context);
+    terms.fresh = fresh / (plan->input_scale * plan->input_scale);
+    terms.scale_bits[0] = log2(plan->input_scale);
+    for (int k = 0; k < plan->n_steps; k++) {
+        terms.added[k] = exact_added(plan, search, context, k);
+        terms.scale_bits[k + 1] = log2(plan->step[k].scale);
+        terms.product_bits[k] =
+            plan->step[k].kind == NN_STEP_AFFINE
+                ? log2(nn_plan_step_product(plan, search->network, (size_t)k)
+                           .scale)
+                : 2 * terms.scale_bits[k];
+    }
+    rlwe_context_free(context);
+    nn_propagate(search, &terms, he, rounding);
+    for (int k = 0; k < plan->n_steps; k++) {
+        plan->step[k].he_error = search->z * sqrt(he[k + 1]);
+    }
+    const nn_plan_step *last = &plan->step[plan->n_steps - 1];
+    plan->he_noise_std = sqrt(he[plan->n_steps]);
+    plan->he_error = search->z * plan->he_noise_std;
+    plan->rounding_error = search->z * sqrt(rounding[plan->n_steps]);
+    plan->margin_bits = nn_plan_log2_q(plan, last->level) - log2(last->scale) -
+                        log2(last->range) - 1;
+    return SOTTO_OK;
+}
+
+/* Fills in the search's settings from options and statistics. */
+static sotto_status prepare(nn_search *search, nn_plan *plan,
+                            const nn_network *network,
+                            const nn_plan_options *options,
+                            const nn_statistics *statistics, sotto_error *err)
+{
+    search->network = network;
+    search->n_steps = (int)network->n_steps;
+    search->security = options->security ? options->security : 128;
+    search->allow_insecure = options->allow_insecure;
+    search->public_key = options->public_key;
+    search->images = options->images ? options->images : 1;
+    search->cost = nn_cost_default();
+    SOTTO_TRY(set_ranges(search, plan, network, statistics,
+                         or_default(options->range_margin, DEFAULT_MARGIN),
+                         err));
+    const double scores = exp2(search->range_bits[search->n_steps]);
+    search->he_target = or_default(options->he_target,
+                                   ldexp(scores, -DEFAULT_HE_BITS));
+    search->rounding_target = or_default(options->rounding_target,
+                                         ldexp(scores, -DEFAULT_ROUNDING_BITS));
+    plan->confidence = or_default(options->confidence, DEFAULT_CONFIDENCE);
+    search->z = ckks_noise_factor(
+        (double)search->images * (double)network->n_outputs, plan->confidence);
+    return SOTTO_OK;
+}
+
+static sotto_status make(nn_plan *plan, nn_search *search, nn_draft *draft,
+                         const nn_network *network,
+                         const nn_plan_options *options,
+                         const nn_statistics *statistics, sotto_error *err)
+{
+    SOTTO_TRY(prepare(search, plan, network, options, statistics, err));
+    const int first = options->log2_n ? options->log2_n : FIRST_LOG2_N;
+    const int last = options->log2_n ? options->log2_n : RLWE_MAX_LOG2_N;
+    SOTTO_TRY(nn_draft_search(draft, search, first, last, err));
+    plan->images = search->images;
+    plan->input_shape = network->input_shape;
+    plan->n_inputs = network->n_inputs;
+    plan->n_outputs = network->n_outputs;
+    plan->softmax = network->softmax;
+    plan->n_mean = options->n_mean;
+    for (int i = 0; i < options->n_mean; i++) {
+        plan->mean[i] = options->mean[i];
+        plan->std[i] = options->std[i];
+    }
+    SOTTO_TRY(nn_draft_realise(plan, draft, search, err));
+    plan->seconds = draft->seconds;
+    return predict(plan, search, err);
+}
+
+sotto_status nn_plan_make(nn_plan **plan, const nn_network *network,
+                          const nn_plan_options *options, sotto_error *err)
+{
+    *plan = NULL;
+    const nn_plan_options defaults = {0};
+    options = options == NULL ? &defaults : options;
+    SOTTO_ASSERT(options->n_mean >= 0 && options->n_mean <= NN_PLAN_MAX_MEAN);
+    SOTTO_TRY(check_kinds(network, err));
+    nn_statistics own = {0};
+    if (options->statistics == NULL) {
+        SOTTO_TRY(nn_statistics_load(&own, network, err));
+    }
+    nn_step_facts *facts = NULL;
+    sotto_status status = nn_analyse(&facts, network, err);
+    nn_plan *made = sotto_calloc(1, sizeof(*made));
+    nn_draft *draft = sotto_calloc(1, sizeof(*draft));
+    nn_search *search = sotto_calloc(1, sizeof(*search));
+    if (status == SOTTO_OK && (!made || !draft || !search)) {
+        status = sotto_fail(err, SOTTO_ERR_MEMORY, "plan: out of memory");
+    }
+    if (status == SOTTO_OK) {
+        search->facts = facts;
+        status = make(made, search, draft, network, options,
+                      options->statistics ? options->statistics : &own, err);
+    }
+    nn_statistics_clear(&own);
+    sotto_free(facts);
+    sotto_free(draft);
+    sotto_free(search);
+    if (status != SOTTO_OK) {
+        sotto_free(made);
+        return status;
+    }
+    *plan = made;
+    return SOTTO_OK;
+}
