@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "base/secret.h"
 #include "ntt/poly.h"
 #include "ntt/sample.h"
 #include "rlwe/rlwe_internal.h"
@@ -48,6 +49,7 @@ sotto_status rlwe_encrypt_zero(rlwe_ct *out, const rlwe_context *context,
     memcpy(out->key_id, secret->key_id, sizeof out->key_id);
     out->seeded = true;
     sotto_prf(&out->seed, root, SOTTO_LABEL_CHILD, object, index, 0, 0);
+    sotto_declassify(&out->seed, sizeof out->seed); /* stands for c_1 */
     rlwe_expand_seed(out, context);
 
     const size_t mark = sotto_arena_mark(arena);
@@ -62,6 +64,10 @@ sotto_status rlwe_encrypt_zero(rlwe_ct *out, const rlwe_context *context,
                        poly_limb(ring, rlwe_ct_component(out, context, 1), i),
                        error, product);
     }
+    /* A sample hides what it is made of; a message added to it is the scheme's
+     * to declassify. */
+    sotto_declassify(rlwe_ct_component(out, context, 0),
+                     rlwe_level_words(context, level) * sizeof *out->data);
     sotto_wipe(error, n * sizeof *error);
     sotto_wipe(product, n * sizeof *product);
     sotto_arena_release(arena, mark);
@@ -176,6 +182,8 @@ sotto_status rlwe_encrypt_zero_public(rlwe_ct *out, const rlwe_context *context,
                      DIGIT_PUBLIC + k);
     }
     mask_public(out, context, key, &work);
+    sotto_declassify(out->data, 2 * rlwe_level_words(context, level) *
+                                    sizeof *out->data); /* as above */
     sotto_wipe(arena->base + mark, arena->used - mark);
     sotto_arena_release(arena, mark);
     return SOTTO_OK;

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/secret.h"
 #include "ntt/poly.h"
 #include "ntt/sample.h"
 #include "rlwe/rlwe_internal.h"
@@ -60,6 +61,7 @@ void rlwe_mask_limb(uint64_t *b, const rlwe_context *context,
 static sotto_status alloc_secret(rlwe_secret **secret,
                                  const rlwe_context *context, sotto_error *err)
 {
+    *secret = NULL;
     const rns_ring *ring = context->ring;
     rlwe_secret *made = sotto_calloc(1, sizeof *made);
     if (made != NULL) {
@@ -87,7 +89,7 @@ sotto_status rlwe_secret_new(rlwe_secret **secret, const rlwe_context *context,
                              const sotto_seed *root, sotto_error *err)
 {
     *secret = NULL;
-    rlwe_secret *made;
+    rlwe_secret *made = NULL;
     SOTTO_TRY(alloc_secret(&made, context, err));
     sotto_seed taken;
     const sotto_status status = rlwe_root_take(&taken, root, err);
@@ -98,6 +100,8 @@ sotto_status rlwe_secret_new(rlwe_secret **secret, const rlwe_context *context,
     sotto_seed key;
     sotto_prf(&key, &taken, SOTTO_LABEL_KEY_ID, 0, 0, 0, 0);
     memcpy(made->key_id, key.bytes, sizeof made->key_id);
+    /* Names the key in every file. */
+    sotto_declassify(made->key_id, sizeof made->key_id);
     sotto_prf(&key, &taken, SOTTO_LABEL_SECRET, 0, 0, 0, 0);
     ntt_sample_ternary(made->small, context->ring->ring.n, &key,
                        &context->ring->limb[0].kernels);
@@ -115,7 +119,7 @@ sotto_status rlwe_secret_from_small(rlwe_secret **secret,
                                     bool from_seed, sotto_error *err)
 {
     *secret = NULL;
-    rlwe_secret *made;
+    rlwe_secret *made = NULL;
     SOTTO_TRY(alloc_secret(&made, context, err));
     memcpy(made->small, small, context->ring->ring.n);
     memcpy(made->key_id, key_id, sizeof made->key_id);
@@ -231,8 +235,12 @@ static sotto_status draw_public(rlwe_public *key, const rlwe_context *context,
     if (status == SOTTO_OK) {
         sotto_prf(&key->seed, &root, SOTTO_LABEL_CHILD, RLWE_OBJECT_PUBLIC, 0,
                   0, 0);
+        /* Published in place of a; then b, whose error hides the secret. */
+        sotto_declassify(&key->seed, sizeof key->seed);
         rlwe_public_expand(key, context);
         mask_public(key, context, secret, &root, &work);
+        sotto_declassify(key->b, poly_words(context->ring, key->set.count) *
+                                     sizeof *key->b);
     }
     sotto_wipe(&root, sizeof root);
     sotto_arena_clear(&work);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/secret.h"
 #include "ntt/poly.h"
 #include "ntt/sample.h"
 #include "rlwe/keys.h"
@@ -190,6 +191,8 @@ static void fill_switch_key(rlwe_switch_key *key, const switch_work *work,
     const rns_ring *ring = context->ring;
     sotto_prf(&key->seed, root, SOTTO_LABEL_CHILD, RLWE_OBJECT_SWITCH, index, 0,
               0);
+    /* Published in place of all a_j; then the b_j, whose errors hide s. */
+    sotto_declassify(&key->seed, sizeof key->seed);
     rlwe_switch_key_expand(key, context);
     make_source(work, context, secret, key);
     for (int j = 0; j < key->gadget.n_digits; j++) {
@@ -201,6 +204,9 @@ static void fill_switch_key(rlwe_switch_key *key, const switch_work *work,
         sotto_wipe(&stream, sizeof stream);
         mask_digit(key, work, context, secret, j);
     }
+    const size_t n_polys = (size_t)key->gadget.n_digits * 2;
+    sotto_declassify(key->data, n_polys * poly_words(ring, key->set.count) *
+                                    sizeof *key->data);
 }
 
 static sotto_status draw_switch_key(rlwe_switch_key *key,
