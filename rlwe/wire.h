@@ -127,6 +127,8 @@ sotto_status rlwe_read_ct(rlwe_file_reader *reader,
 /* A record as it stands in the file: bounded, not yet verified. */
 typedef struct rlwe_raw_ct {
     uint64_t number;  /* of the record in the file, from 1 */
+    uint64_t index;   /* batch and feature as the record claims; only good for */
+    uint32_t item;    /* passing over what is not wanted */
     size_t len_bytes; /* head and payload */
     uint8_t *bytes;   /* the caller's, rlwe_ct_record_max bytes */
 } rlwe_raw_ct;

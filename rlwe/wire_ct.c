@@ -78,6 +78,8 @@ sotto_status rlwe_read_raw_ct(rlwe_file_reader *reader, rlwe_raw_ct *raw,
     }
     SOTTO_TRY(wire_payload(reader, raw->bytes, reader->capacity, &record, err));
     raw->number = reader->n_records;
+    raw->index = record.index;
+    raw->item = record.item;
     raw->len_bytes = WIRE_RECORD_BYTES + (size_t)record.len_bytes;
     return SOTTO_OK;
 }
