@@ -5,228 +5,17 @@
  * with options (`layer = conv maps=5 kernel=5`) take their options one by one,
  * and what nobody took is an error. The first error ends the parse.
  */
-#include "nn/train/config.h"
+#include "nn/train/config_internal.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
 #include "base/mem.h"
 
-#define MAX_OPTIONS 16
 #define MAX_COUNT ((double)((size_t)1 << 40))
-
-/* Where the parse stands, and where its message goes. */
-typedef struct cursor {
-    const char *origin;
-    int line;
-    sotto_error *err;
-} cursor;
-
-static sotto_status fail_at(const cursor *at, sotto_status status,
-                            const char *format, ...) SOTTO_PRINTF(3, 4);
-
-static sotto_status fail_at(const cursor *at, sotto_status status,
-                            const char *format, ...)
-{
-    char text[384];
-    va_list args;
-    va_start(args, format);
-    (void)vsnprintf(text, sizeof(text), format, args);
-    va_end(args);
-    return sotto_fail(at->err, status, "%s:%d: %s", at->origin, at->line, text);
-}
-
-/* --- numbers and texts ------------------------------------------------ */
-
-static sotto_status parse_number(const cursor *at, double *out,
-                                 const char *name, const char *text, double min,
-                                 double max)
-{
-    char *end = NULL;
-    errno = 0;
-    const double value = strtod(text, &end);
-    if (end == text || *end != '\0' || !isfinite(value)) {
-        return fail_at(at, SOTTO_ERR_FORMAT, "%s = '%.40s' is not a number",
-                       name, text);
-    }
-    if (value < min || value > max) {
-        return fail_at(at, SOTTO_ERR_PARAM,
-                       "%s = %g is out of range; expected %g to %g", name,
-                       value, min, max);
-    }
-    *out = value;
-    return SOTTO_OK;
-}
-
-static sotto_status parse_count(const cursor *at, size_t *out, const char *name,
-                                const char *text, double min, double max)
-{
-    double value = 0.0;
-    SOTTO_TRY(parse_number(at, &value, name, text, min, max));
-    if (value != floor(value)) {
-        return fail_at(at, SOTTO_ERR_FORMAT, "%s = %g is not a whole number",
-                       name, value);
-    }
-    *out = (size_t)value;
-    return SOTTO_OK;
-}
-
-/* Parses "1,2,3" into at most max_n numbers. */
-static sotto_status parse_list(const cursor *at, double *out, size_t *n,
-                               size_t max_n, const char *name, char *text,
-                               double min, double max)
-{
-    *n = 0;
-    for (char *item = text; item != NULL;) {
-        char *comma = strchr(item, ',');
-        if (comma != NULL) {
-            *comma = '\0';
-        }
-        if (*n == max_n) {
-            return fail_at(at, SOTTO_ERR_FORMAT, "%s has more than %zu values",
-                           name, max_n);
-        }
-        SOTTO_TRY(parse_number(at, &out[*n], name, item, min, max));
-        (*n)++;
-        item = comma != NULL ? comma + 1 : NULL;
-    }
-    return SOTTO_OK;
-}
-
-static sotto_status parse_text(const cursor *at, char *out, const char *name,
-                               const char *text)
-{
-    const size_t len = strlen(text);
-    if (len >= NN_CONFIG_TEXT_BYTES) {
-        return fail_at(at, SOTTO_ERR_FORMAT,
-                       "%s has %zu characters; at most %d are taken", name, len,
-                       NN_CONFIG_TEXT_BYTES - 1);
-    }
-    memcpy(out, text, len + 1);
-    return SOTTO_OK;
-}
-
-/* --- options ---------------------------------------------------------- */
-
-typedef struct option {
-    char *name;
-    char *value;
-    bool taken;
-} option;
-
-/* The words behind the first one: name=value. */
-typedef struct options {
-    cursor at;
-    size_t n;
-    option list[MAX_OPTIONS];
-} options;
-
-/* Cuts value into its first word and options; both point into value. */
-static sotto_status options_split(options *opts, const cursor *at, char *value)
-{
-    char *rest = strpbrk(value, " \t");
-    opts->at = *at;
-    opts->n = 0;
-    while (rest != NULL) {
-        *rest++ = '\0';
-        rest += strspn(rest, " \t");
-        char *word = rest;
-        rest = strpbrk(word, " \t");
-        char *equals = strchr(word, '=');
-        if (equals == NULL || (rest != NULL && equals > rest)) {
-            return fail_at(at, SOTTO_ERR_FORMAT,
-                           "'%.40s' is no option; expected name=value", word);
-        }
-        if (opts->n == MAX_OPTIONS) {
-            return fail_at(at, SOTTO_ERR_FORMAT, "more than %d options",
-                           MAX_OPTIONS);
-        }
-        *equals = '\0';
-        opts->list[opts->n++] = (option){word, equals + 1, false};
-    }
-    return SOTTO_OK;
-}
-
-/* The value of an option, or NULL; it counts as taken. */
-static char *option_take(options *opts, const char *name)
-{
-    for (size_t i = 0; i < opts->n; i++) {
-        option *opt = &opts->list[i];
-        if (!opt->taken && strcmp(opt->name, name) == 0) {
-            opt->taken = true;
-            return opt->value;
-        }
-    }
-    return NULL;
-}
-
-static sotto_status options_end(const options *opts, const char *of)
-{
-    for (size_t i = 0; i < opts->n; i++) {
-        if (!opts->list[i].taken) {
-            return fail_at(&opts->at, SOTTO_ERR_FORMAT,
-                           "unknown or repeated option '%.40s' of %s",
-                           opts->list[i].name, of);
-        }
-    }
-    return SOTTO_OK;
-}
-
-/* Options that are there replace *out; others leave it as it is. */
-static sotto_status take_number(options *opts, double *out, const char *name,
-                                double min, double max)
-{
-    const char *text = option_take(opts, name);
-    return text == NULL ? SOTTO_OK
-                        : parse_number(&opts->at, out, name, text, min, max);
-}
-
-static sotto_status take_count(options *opts, size_t *out, const char *name,
-                               double min, double max)
-{
-    const char *text = option_take(opts, name);
-    return text == NULL ? SOTTO_OK
-                        : parse_count(&opts->at, out, name, text, min, max);
-}
-
-static sotto_status take_flag(options *opts, bool *out, const char *name)
-{
-    size_t value = *out ? 1 : 0;
-    SOTTO_TRY(take_count(opts, &value, name, 0, 1));
-    *out = value == 1;
-    return SOTTO_OK;
-}
-
-/* One number for all of n places, or n numbers. */
-static sotto_status take_sizes(options *opts, size_t *out, size_t n,
-                               const char *name, double min, double max)
-{
-    double value[4];
-    size_t given = 0;
-    char *text = option_take(opts, name);
-    if (text == NULL) {
-        return SOTTO_OK;
-    }
-    SOTTO_TRY(parse_list(&opts->at, value, &given, n, name, text, min, max));
-    if (given != 1 && given != n) {
-        return fail_at(&opts->at, SOTTO_ERR_FORMAT,
-                       "%s has %zu values; expected 1 or %zu", name, given, n);
-    }
-    for (size_t i = 0; i < n; i++) {
-        const double x = value[given == 1 ? 0 : i];
-        if (x != floor(x)) {
-            return fail_at(&opts->at, SOTTO_ERR_FORMAT,
-                           "%s = %g is not a whole number", name, x);
-        }
-        out[i] = (size_t)x;
-    }
-    return SOTTO_OK;
-}
 
 /* --- layers ----------------------------------------------------------- */
 
@@ -248,28 +37,28 @@ const char *nn_layer_kind_name(nn_layer_kind kind)
     return layer_names[kind];
 }
 
-static sotto_status parse_window(nn_layer_config *layer, options *opts)
+static sotto_status parse_window(nn_layer_config *layer, nn_options *opts)
 {
-    SOTTO_TRY(take_sizes(opts, layer->kernel, 2, "kernel", 1, 1024));
+    SOTTO_TRY(nn_options_sizes(opts, layer->kernel, 2, "kernel", 1, 1024));
     if (layer->kernel[0] == 0) {
-        return fail_at(&opts->at, SOTTO_ERR_FORMAT,
-                       "%s needs kernel=", nn_layer_kind_name(layer->kind));
+        return nn_config_fail(&opts->at, SOTTO_ERR_FORMAT, "%s needs kernel=",
+                              nn_layer_kind_name(layer->kind));
     }
     for (size_t i = 0; i < 2; i++) {
         layer->stride[i] = layer->kind == NN_LAYER_CONV ? 1 : layer->kernel[i];
     }
-    return take_sizes(opts, layer->stride, 2, "stride", 1, 1024);
+    return nn_options_sizes(opts, layer->stride, 2, "stride", 1, 1024);
 }
 
-static sotto_status parse_quadratic(nn_layer_config *layer, options *opts)
+static sotto_status parse_quadratic(nn_layer_config *layer, nn_options *opts)
 {
     layer->coef[1] = 1.0;
     layer->rate = 1.0;
-    SOTTO_TRY(take_number(opts, &layer->coef[0], "a", -1e3, 1e3));
-    SOTTO_TRY(take_number(opts, &layer->coef[1], "b", -1e3, 1e3));
-    SOTTO_TRY(take_number(opts, &layer->coef[2], "c", -1e3, 1e3));
-    SOTTO_TRY(take_number(opts, &layer->rate, "rate", 0, 1e3));
-    const char *per = option_take(opts, "per");
+    SOTTO_TRY(nn_options_number(opts, &layer->coef[0], "a", -1e3, 1e3));
+    SOTTO_TRY(nn_options_number(opts, &layer->coef[1], "b", -1e3, 1e3));
+    SOTTO_TRY(nn_options_number(opts, &layer->coef[2], "c", -1e3, 1e3));
+    SOTTO_TRY(nn_options_number(opts, &layer->rate, "rate", 0, 1e3));
+    const char *per = nn_options_take(opts, "per");
     if (per == NULL || strcmp(per, "layer") == 0) {
         layer->per = NN_PER_LAYER;
     } else if (strcmp(per, "channel") == 0) {
@@ -277,37 +66,42 @@ static sotto_status parse_quadratic(nn_layer_config *layer, options *opts)
     } else if (strcmp(per, "element") == 0) {
         layer->per = NN_PER_ELEMENT;
     } else {
-        return fail_at(&opts->at, SOTTO_ERR_FORMAT,
-                       "per=%.40s; expected layer, channel or element", per);
+        return nn_config_fail(&opts->at, SOTTO_ERR_FORMAT,
+                              "per=%.40s; expected layer, channel or element",
+                              per);
     }
     return SOTTO_OK;
 }
 
-static sotto_status parse_layer_options(nn_layer_config *layer, options *opts)
+static sotto_status parse_layer_options(nn_layer_config *layer,
+                                        nn_options *opts)
 {
     switch (layer->kind) {
     case NN_LAYER_CONV:
         layer->bias = true;
-        SOTTO_TRY(take_count(opts, &layer->maps, "maps", 1, 65536));
-        SOTTO_TRY(take_sizes(opts, layer->pad, 4, "pads", 0, 1024));
-        SOTTO_TRY(take_flag(opts, &layer->bias, "bias"));
+        SOTTO_TRY(nn_options_count(opts, &layer->maps, "maps", 1, 65536));
+        SOTTO_TRY(nn_options_sizes(opts, layer->pad, 4, "pads", 0, 1024));
+        SOTTO_TRY(nn_options_flag(opts, &layer->bias, "bias"));
         if (layer->maps == 0) {
-            return fail_at(&opts->at, SOTTO_ERR_FORMAT, "conv needs maps=");
+            return nn_config_fail(&opts->at, SOTTO_ERR_FORMAT,
+                                  "conv needs maps=");
         }
         return parse_window(layer, opts);
     case NN_LAYER_DENSE:
         layer->bias = true;
-        SOTTO_TRY(take_count(opts, &layer->units, "units", 1, 1 << 20));
-        SOTTO_TRY(take_flag(opts, &layer->bias, "bias"));
+        SOTTO_TRY(nn_options_count(opts, &layer->units, "units", 1, 1 << 20));
+        SOTTO_TRY(nn_options_flag(opts, &layer->bias, "bias"));
         if (layer->units == 0) {
-            return fail_at(&opts->at, SOTTO_ERR_FORMAT, "dense needs units=");
+            return nn_config_fail(&opts->at, SOTTO_ERR_FORMAT,
+                                  "dense needs units=");
         }
         return SOTTO_OK;
     case NN_LAYER_BATCH_NORM:
         layer->momentum = 0.01;
         layer->epsilon = 1e-5;
-        SOTTO_TRY(take_number(opts, &layer->momentum, "momentum", 1e-6, 1));
-        return take_number(opts, &layer->epsilon, "epsilon", 1e-9, 1);
+        SOTTO_TRY(
+            nn_options_number(opts, &layer->momentum, "momentum", 1e-6, 1));
+        return nn_options_number(opts, &layer->epsilon, "epsilon", 1e-9, 1);
     case NN_LAYER_QUADRATIC:
         return parse_quadratic(layer, opts);
     case NN_LAYER_AVG_POOL:
@@ -321,109 +115,118 @@ static sotto_status parse_layer_options(nn_layer_config *layer, options *opts)
     return SOTTO_OK;
 }
 
-static sotto_status parse_layer(nn_train_config *config, const cursor *at,
+static sotto_status parse_layer(nn_train_config *config, const nn_cursor *at,
                                 char *value)
 {
-    options opts;
+    nn_options opts;
     nn_layer_config layer = {0};
     size_t kind = 0;
 
     if (config->n_layers == NN_CONFIG_MAX_LAYERS) {
-        return fail_at(at, SOTTO_ERR_FORMAT, "more than %d layers",
-                       NN_CONFIG_MAX_LAYERS);
+        return nn_config_fail(at, SOTTO_ERR_FORMAT, "more than %d layers",
+                              NN_CONFIG_MAX_LAYERS);
     }
-    SOTTO_TRY(options_split(&opts, at, value));
+    SOTTO_TRY(nn_options_split(&opts, at, value));
     while (kind < N_LAYER_KINDS && strcmp(layer_names[kind], value) != 0) {
         kind++;
     }
     if (kind == N_LAYER_KINDS) {
-        return fail_at(at, SOTTO_ERR_FORMAT,
-                       "unknown layer '%.40s'; expected conv, dense, "
-                       "batch_norm, relu, square, quadratic, avg_pool, "
-                       "max_pool or flatten",
-                       value);
+        return nn_config_fail(at, SOTTO_ERR_FORMAT,
+                              "unknown layer '%.40s'; expected conv, dense, "
+                              "batch_norm, relu, square, quadratic, avg_pool, "
+                              "max_pool or flatten",
+                              value);
     }
     layer.kind = (nn_layer_kind)kind;
     layer.line = at->line;
     SOTTO_TRY(parse_layer_options(&layer, &opts));
-    SOTTO_TRY(options_end(&opts, layer_names[kind]));
+    SOTTO_TRY(nn_options_end(&opts, layer_names[kind]));
     config->layers[config->n_layers++] = layer;
     return SOTTO_OK;
 }
 
 /* --- keys with options ------------------------------------------------ */
 
-static sotto_status parse_optimiser(nn_train_config *config, const cursor *at,
-                                    char *value)
+static sotto_status parse_optimiser(nn_train_config *config,
+                                    const nn_cursor *at, char *value)
 {
-    options opts;
-    SOTTO_TRY(options_split(&opts, at, value));
+    nn_options opts;
+    SOTTO_TRY(nn_options_split(&opts, at, value));
     if (strcmp(value, "sgd") == 0) {
         config->optimiser = NN_SGD;
-        SOTTO_TRY(take_number(&opts, &config->momentum, "momentum", 0, 0.9999));
-        SOTTO_TRY(take_flag(&opts, &config->nesterov, "nesterov"));
+        SOTTO_TRY(
+            nn_options_number(&opts, &config->momentum, "momentum", 0, 0.9999));
+        SOTTO_TRY(nn_options_flag(&opts, &config->nesterov, "nesterov"));
     } else if (strcmp(value, "adam") == 0) {
         config->optimiser = NN_ADAM;
-        SOTTO_TRY(take_number(&opts, &config->beta[0], "beta1", 0, 0.9999999));
-        SOTTO_TRY(take_number(&opts, &config->beta[1], "beta2", 0, 0.9999999));
-        SOTTO_TRY(take_number(&opts, &config->epsilon, "epsilon", 1e-12, 1));
+        SOTTO_TRY(
+            nn_options_number(&opts, &config->beta[0], "beta1", 0, 0.9999999));
+        SOTTO_TRY(
+            nn_options_number(&opts, &config->beta[1], "beta2", 0, 0.9999999));
+        SOTTO_TRY(
+            nn_options_number(&opts, &config->epsilon, "epsilon", 1e-12, 1));
     } else {
-        return fail_at(at, SOTTO_ERR_FORMAT,
-                       "unknown optimiser '%.40s'; expected sgd or adam",
-                       value);
+        return nn_config_fail(at, SOTTO_ERR_FORMAT,
+                              "unknown optimiser '%.40s'; expected sgd or adam",
+                              value);
     }
-    return options_end(&opts, value);
+    return nn_options_end(&opts, value);
 }
 
-static sotto_status parse_schedule(nn_train_config *config, const cursor *at,
+static sotto_status parse_schedule(nn_train_config *config, const nn_cursor *at,
                                    char *value)
 {
-    options opts;
-    SOTTO_TRY(options_split(&opts, at, value));
-    SOTTO_TRY(take_number(&opts, &config->warmup, "warmup", 0, 1e6));
+    nn_options opts;
+    SOTTO_TRY(nn_options_split(&opts, at, value));
+    SOTTO_TRY(nn_options_number(&opts, &config->warmup, "warmup", 0, 1e6));
     if (strcmp(value, "constant") == 0) {
         config->schedule = NN_SCHEDULE_CONSTANT;
     } else if (strcmp(value, "cosine") == 0) {
         config->schedule = NN_SCHEDULE_COSINE;
-        SOTTO_TRY(take_number(&opts, &config->final_factor, "final", 0, 1));
+        SOTTO_TRY(
+            nn_options_number(&opts, &config->final_factor, "final", 0, 1));
     } else if (strcmp(value, "step") == 0) {
         config->schedule = NN_SCHEDULE_STEP;
-        SOTTO_TRY(take_count(&opts, &config->step_every, "every", 1, 1e6));
-        SOTTO_TRY(take_number(&opts, &config->step_factor, "factor", 1e-6, 1));
+        SOTTO_TRY(
+            nn_options_count(&opts, &config->step_every, "every", 1, 1e6));
+        SOTTO_TRY(
+            nn_options_number(&opts, &config->step_factor, "factor", 1e-6, 1));
         if (config->step_every == 0) {
-            return fail_at(at, SOTTO_ERR_FORMAT, "step needs every=EPOCHS");
+            return nn_config_fail(at, SOTTO_ERR_FORMAT,
+                                  "step needs every=EPOCHS");
         }
     } else {
-        return fail_at(at, SOTTO_ERR_FORMAT,
-                       "unknown schedule '%.40s'; expected constant, cosine "
-                       "or step",
-                       value);
+        return nn_config_fail(
+            at, SOTTO_ERR_FORMAT,
+            "unknown schedule '%.40s'; expected constant, cosine "
+            "or step",
+            value);
     }
-    return options_end(&opts, value);
+    return nn_options_end(&opts, value);
 }
 
-static sotto_status parse_floats(const cursor *at, float *out, size_t *n,
+static sotto_status parse_floats(const nn_cursor *at, float *out, size_t *n,
                                  const char *name, char *value, double min,
                                  double max)
 {
     double list[NN_CONFIG_MAX_CHANNELS];
-    SOTTO_TRY(
-        parse_list(at, list, n, NN_CONFIG_MAX_CHANNELS, name, value, min, max));
+    SOTTO_TRY(nn_config_list(at, list, n, NN_CONFIG_MAX_CHANNELS, name, value,
+                             min, max));
     for (size_t i = 0; i < *n; i++) {
         out[i] = (float)list[i];
     }
     return SOTTO_OK;
 }
 
-static sotto_status parse_image_path(nn_train_config *config, const cursor *at,
-                                     const char *value)
+static sotto_status parse_image_path(nn_train_config *config,
+                                     const nn_cursor *at, const char *value)
 {
     if (config->n_train_images == NN_CONFIG_MAX_FILES) {
-        return fail_at(at, SOTTO_ERR_FORMAT, "more than %d image files",
-                       NN_CONFIG_MAX_FILES);
+        return nn_config_fail(at, SOTTO_ERR_FORMAT, "more than %d image files",
+                              NN_CONFIG_MAX_FILES);
     }
-    return parse_text(at, config->train_images[config->n_train_images++],
-                      "train_images", value);
+    return nn_config_text(at, config->train_images[config->n_train_images++],
+                          "train_images", value);
 }
 
 /* --- all keys --------------------------------------------------------- */
@@ -472,19 +275,19 @@ static const key keys[] = {
 
 #define N_KEYS (sizeof(keys) / sizeof(keys[0]))
 
-static sotto_status parse_value(nn_train_config *config, const cursor *at,
+static sotto_status parse_value(nn_train_config *config, const nn_cursor *at,
                                 const key *k, char *value)
 {
     char *field = (char *)config + k->offset;
     switch (k->kind) {
     case KEY_TEXT:
-        return parse_text(at, field, k->name, value);
+        return nn_config_text(at, field, k->name, value);
     case KEY_COUNT:
-        return parse_count(at, (size_t *)(void *)field, k->name, value, k->min,
-                           k->max);
+        return nn_config_count(at, (size_t *)(void *)field, k->name, value,
+                               k->min, k->max);
     case KEY_NUMBER:
-        return parse_number(at, (double *)(void *)field, k->name, value, k->min,
-                            k->max);
+        return nn_config_number(at, (double *)(void *)field, k->name, value,
+                                k->min, k->max);
     case KEY_MEAN:
     case KEY_STD: {
         const size_t had = config->n_mean;
@@ -492,9 +295,9 @@ static sotto_status parse_value(nn_train_config *config, const cursor *at,
         SOTTO_TRY(parse_floats(at, list, &config->n_mean, k->name, value,
                                k->min, k->max));
         if (had != 0 && had != config->n_mean) {
-            return fail_at(at, SOTTO_ERR_FORMAT,
-                           "mean and std have %zu and %zu values", had,
-                           config->n_mean);
+            return nn_config_fail(at, SOTTO_ERR_FORMAT,
+                                  "mean and std have %zu and %zu values", had,
+                                  config->n_mean);
         }
         return SOTTO_OK;
     }
@@ -521,7 +324,7 @@ static char *trim(char *text)
     return text;
 }
 
-static sotto_status parse_line(nn_train_config *config, const cursor *at,
+static sotto_status parse_line(nn_train_config *config, const nn_cursor *at,
                                bool *seen, char *line)
 {
     char *name = trim(line);
@@ -530,8 +333,8 @@ static sotto_status parse_line(nn_train_config *config, const cursor *at,
     }
     char *equals = strchr(name, '=');
     if (equals == NULL) {
-        return fail_at(at, SOTTO_ERR_FORMAT, "'%.40s': expected key = value",
-                       name);
+        return nn_config_fail(at, SOTTO_ERR_FORMAT,
+                              "'%.40s': expected key = value", name);
     }
     *equals = '\0';
     char *value = trim(equals + 1);
@@ -541,13 +344,14 @@ static sotto_status parse_line(nn_train_config *config, const cursor *at,
         i++;
     }
     if (i == N_KEYS) {
-        return fail_at(at, SOTTO_ERR_FORMAT, "unknown key '%.40s'", name);
+        return nn_config_fail(at, SOTTO_ERR_FORMAT, "unknown key '%.40s'",
+                              name);
     }
     if (*value == '\0') {
-        return fail_at(at, SOTTO_ERR_FORMAT, "%s has no value", name);
+        return nn_config_fail(at, SOTTO_ERR_FORMAT, "%s has no value", name);
     }
     if (seen[i] && keys[i].kind != KEY_LAYER && keys[i].kind != KEY_IMAGES) {
-        return fail_at(at, SOTTO_ERR_FORMAT, "%s is given twice", name);
+        return nn_config_fail(at, SOTTO_ERR_FORMAT, "%s is given twice", name);
     }
     seen[i] = true;
     return parse_value(config, at, &keys[i], value);
@@ -572,7 +376,7 @@ static void set_defaults(nn_train_config *config)
 
 /* What no single line can tell. */
 static sotto_status check_whole(const nn_train_config *config, const bool *seen,
-                                const cursor *at)
+                                const nn_cursor *at)
 {
     bool mean = false;
     bool std = false;
@@ -581,18 +385,19 @@ static sotto_status check_whole(const nn_train_config *config, const bool *seen,
         std = std || (keys[i].kind == KEY_STD && seen[i]);
     }
     if (mean != std) {
-        return fail_at(at, SOTTO_ERR_FORMAT, "mean and std go together");
+        return nn_config_fail(at, SOTTO_ERR_FORMAT, "mean and std go together");
     }
     if (config->n_layers == 0) {
-        return fail_at(at, SOTTO_ERR_FORMAT, "no layer is given");
+        return nn_config_fail(at, SOTTO_ERR_FORMAT, "no layer is given");
     }
     if (config->n_train_images == 0) {
-        return fail_at(at, SOTTO_ERR_FORMAT, "train_images is missing");
+        return nn_config_fail(at, SOTTO_ERR_FORMAT, "train_images is missing");
     }
     return SOTTO_OK;
 }
 
-static sotto_status parse_all(nn_train_config *config, cursor *at, char *text)
+static sotto_status parse_all(nn_train_config *config, nn_cursor *at,
+                              char *text)
 {
     bool seen[N_KEYS] = {false};
     for (char *line = text; line != NULL;) {
@@ -611,7 +416,7 @@ sotto_status nn_train_config_parse(nn_train_config *config, const char *text,
                                    size_t len_bytes, const char *origin,
                                    sotto_error *err)
 {
-    cursor at = {origin, 0, err};
+    nn_cursor at = {origin, 0, err};
     memset(config, 0, sizeof(*config));
     if (len_bytes > NN_CONFIG_MAX_BYTES) {
         return sotto_fail(err, SOTTO_ERR_FORMAT,
