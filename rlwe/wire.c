@@ -14,7 +14,7 @@
 
 #define MAGIC_BYTES 8
 #define VERSION 1
-#define HEADER_SUMMED 96 /* bytes of a header under its checksum */
+#define HEADER_SUMMED 104 /* bytes of a header under its checksum */
 #define RECORD_SUMMED 32 /* bytes of a record head under the checksum */
 #define FLAG_INSECURE 1u
 #define FLAG_FROM_SEED 2u
@@ -82,6 +82,7 @@ sotto_status rlwe_write_header(sotto_output *out,
     sotto_write_bytes(&writer, header->params_id, sizeof header->params_id);
     sotto_write_bytes(&writer, header->plan_id, sizeof header->plan_id);
     sotto_write_bytes(&writer, header->key_id, sizeof header->key_id);
+    sotto_write_u64(&writer, header->count);
     SOTTO_ASSERT(writer.ok && writer.at == HEADER_SUMMED);
     sotto_sha256_of(bytes + HEADER_SUMMED, bytes, HEADER_SUMMED);
     return sotto_output_write(out, bytes, sizeof bytes, err);
@@ -130,6 +131,7 @@ static sotto_status parse_header(rlwe_file_header *header, const uint8_t *bytes,
     sotto_read_bytes(&reader, header->params_id, sizeof header->params_id);
     sotto_read_bytes(&reader, header->plan_id, sizeof header->plan_id);
     sotto_read_bytes(&reader, header->key_id, sizeof header->key_id);
+    header->count = sotto_read_u64(&reader);
     return SOTTO_OK;
 }
 
@@ -313,6 +315,8 @@ static sotto_status next_header(rlwe_file_reader *reader, const uint8_t *magic,
         differs = "plan";
     } else if (memcmp(header.key_id, first->key_id, RLWE_KEY_ID_BYTES) != 0) {
         differs = "key";
+    } else if (header.count != first->count) {
+        differs = "number of images";
     } else if (header.insecure != first->insecure ||
                header.from_seed != first->from_seed) {
         differs = "marks (insecure, seeded)";

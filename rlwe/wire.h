@@ -6,7 +6,7 @@
  *
  * All numbers little-endian; what is called zero must be zero.
  *
- *     header, 128 bytes                     record, 64 bytes and the payload
+ *     header, 136 bytes                     record, 64 bytes and the payload
  *       0  8  "SOTTOHDR"                      0  8  "SOTTOREC"
  *       8  2  version: 1                      8  4  kind
  *      10  2  kind                           12  4  item
@@ -14,7 +14,8 @@
  *      16 32  parameter id                   24  8  bytes of payload
  *      48 32  plan id                        32 32  SHA-256 of bytes 0 … 31
  *      80 16  key id                                of this head and the payload
- *      96 32  SHA-256 of bytes 0 … 95        64  …  payload (wire_internal.h)
+ *      96  8  count                          64  …  payload (wire_internal.h)
+ *     104 32  SHA-256 of bytes 0 … 103
  *
  * Every field is bounded before use and each record is verified before anything
  * in it is used; a reader never allocates more than its context's objects need.

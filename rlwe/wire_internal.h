@@ -35,7 +35,7 @@
 #include "rlwe/wire.h"
 
 #define WIRE_MASK_BYTES 16
-#define WIRE_HEADER_BYTES 128
+#define WIRE_HEADER_BYTES 136
 #define WIRE_RECORD_BYTES 64
 #define WIRE_CT_BYTES 48
 #define WIRE_PUBLIC_BYTES 64
