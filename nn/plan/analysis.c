@@ -165,8 +165,8 @@ static void scan_close(map_scan *scan)
 }
 
 static sotto_status analyse_map(nn_step_facts *facts, nn_step_facts *all,
-                                const nn_network *network,
-                                const nn_step *step, sotto_error *err)
+                                const nn_network *network, const nn_step *step,
+                                sotto_error *err)
 {
     map_scan scan = {.network = network, .affine = step->affine};
     const sotto_status status = scan_open(&scan, err);
@@ -181,8 +181,7 @@ static sotto_status analyse_map(nn_step_facts *facts, nn_step_facts *all,
         }
         scan_rows(&scan, facts);
         for (size_t p = 0; p < scan.n_sources; p++) {
-            facts->part[p].spectral =
-                spectral_norm(&scan, p, &facts->part[p]);
+            facts->part[p].spectral = spectral_norm(&scan, p, &facts->part[p]);
         }
     }
     scan_close(&scan);

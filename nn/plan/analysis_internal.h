@@ -17,9 +17,9 @@
 /* Facts about the part of a map that reads one source. */
 typedef struct nn_map_part {
     uint32_t source;
-    double spectral; /* bound on the spectral norm */
-    double row_norm; /* largest Euclidean norm of a row */
-    double row_sum;  /* largest sum of absolute weights of a row */
+    double spectral;  /* bound on the spectral norm */
+    double row_norm;  /* largest Euclidean norm of a row */
+    double row_sum;   /* largest sum of absolute weights of a row */
     size_t row_terms; /* most terms of a row */
     double weight_max;
 } nn_map_part;
@@ -28,12 +28,12 @@ typedef struct nn_map_part {
 typedef struct nn_step_facts {
     nn_step_kind kind;
     size_t n_out;
-    size_t n_in;    /* elements of all sources together */
-    int n_parts;    /* AFFINE: sources */
+    size_t n_in; /* elements of all sources together */
+    int n_parts; /* AFFINE: sources */
     nn_map_part part[NN_MAX_SOURCES];
-    uint64_t work;  /* multiplications of the grouped product */
+    uint64_t work;   /* multiplications of the grouped product */
     uint64_t inputs; /* rows gathered by all groups together */
-    int n_readers;  /* steps that read the tensor made */
+    int n_readers;   /* steps that read the tensor made */
 } nn_step_facts;
 
 /* Facts about a network; facts[k] belongs to steps[k].

@@ -10,13 +10,13 @@
 
 /* Nanoseconds per unit. */
 typedef struct nn_cost_table {
-    double butterfly;    /* one NTT butterfly */
-    double multiply;     /* one modular product of two residues */
-    double accumulate;   /* one multiply-add of a key-switching product */
-    double convert;      /* one term of a base conversion */
-    double gemm_word;    /* one integer weight times one word of a residue */
-    double gemm_gather;  /* splitting one word of a gathered residue */
-    double gemm_reduce;  /* reducing one word of an output residue */
+    double butterfly;   /* one NTT butterfly */
+    double multiply;    /* one modular product of two residues */
+    double accumulate;  /* one multiply-add of a key-switching product */
+    double convert;     /* one term of a base conversion */
+    double gemm_word;   /* one integer weight times one word of a residue */
+    double gemm_gather; /* splitting one word of a gathered residue */
+    double gemm_reduce; /* reducing one word of an output residue */
 } nn_cost_table;
 
 /* The committed table. */

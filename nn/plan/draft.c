@@ -26,7 +26,7 @@ typedef struct judge {
     nn_error_terms terms;
     double he[NN_PLAN_MAX_STEPS + 1];
     double rounding[NN_PLAN_MAX_STEPS + 1];
-    double need[NN_MAX_SEGMENTS];           /* bits that Q must have */
+    double need[NN_MAX_SEGMENTS]; /* bits that Q must have */
     bool keys;
 } judge;
 
@@ -246,8 +246,8 @@ static double added_variance(const judge *j, int k)
     if (step->relinearise || step->relinearise_source) {
         variance += switch_variance(draft, segment) * before;
         if (step->target_bits == 0) {
-            variance += division_variance(draft, 2, draft->special.count) *
-                        before;
+            variance +=
+                division_variance(draft, 2, draft->special.count) * before;
         }
     }
     if (step->target_bits > 0) {
@@ -279,8 +279,8 @@ void nn_propagate(const nn_search *search, const nn_error_terms *terms,
                 const double rms = search->rms[part->source];
                 he_std += gain * sqrt(he[part->source]);
                 rounding_std += gain * sqrt(rounding[part->source]);
-                own += (double)part->row_terms * ROUNDING_VARIANCE * rms *
-                       rms * exp2(-2 * factor_bits);
+                own += (double)part->row_terms * ROUNDING_VARIANCE * rms * rms *
+                       exp2(-2 * factor_bits);
             }
             he[k + 1] = he_std * he_std;
             rounding[k + 1] = rounding_std * rounding_std + own;

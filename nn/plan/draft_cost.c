@@ -64,8 +64,8 @@ static double affine_cost(const cost_sizes *s, const nn_draft *draft,
 
 /* Everything that step k does, for one batch, in nanoseconds. */
 static double step_cost(const cost_sizes *s, const nn_draft *draft,
-                        const nn_search *search,
-                        const nn_draft_tensor *tensor, int k)
+                        const nn_search *search, const nn_draft_tensor *tensor,
+                        int k)
 {
     const nn_step_facts *facts = &search->facts[k];
     const nn_draft_step *step = &draft->step[k];
@@ -74,14 +74,13 @@ static double step_cost(const cost_sizes *s, const nn_draft *draft,
     const int limbs = nn_draft_limbs(draft, segment);
     double ns = 0;
     if (facts->kind == NN_STEP_AFFINE) {
-        const int components =
-            step->relinearise ? 3 : out->n_components;
+        const int components = step->relinearise ? 3 : out->n_components;
         ns += affine_cost(s, draft, facts, step->weight_bits, segment,
                           components);
     } else {
         ns += (double)facts->n_out * limbs * 3 * s->n * s->cost->multiply;
     }
-    const double switches = step->relinearise ? (double)facts->n_out
+    const double switches = step->relinearise          ? (double)facts->n_out
                             : step->relinearise_source ? (double)facts->n_in
                                                        : 0.0;
     ns += switches * switch_cost(s, draft, limbs);

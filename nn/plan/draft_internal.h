@@ -98,9 +98,9 @@ double nn_draft_limb_bits(const nn_draft *draft, int limb);
 
 /* What the errors of a network are made of, in values. */
 typedef struct nn_error_terms {
-    double fresh;                           /* variance of the input */
-    double added[NN_PLAN_MAX_STEPS];        /* variance that a step adds */
-    double product_bits[NN_PLAN_MAX_STEPS]; /* log2 scale before a rescale */
+    double fresh;                             /* variance of the input */
+    double added[NN_PLAN_MAX_STEPS];          /* variance that a step adds */
+    double product_bits[NN_PLAN_MAX_STEPS];   /* log2 scale before a rescale */
     double scale_bits[NN_PLAN_MAX_STEPS + 1]; /* log2 scale of a tensor */
 } nn_error_terms;
 

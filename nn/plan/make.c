@@ -182,8 +182,8 @@ static double exact_added(const nn_plan *plan, const nn_search *search,
             const nn_map_part *part = &search->facts[k].part[0];
             const double gain =
                 part->spectral / nn_plan_tensor_scale(plan, part->source);
-            variance += gain * gain * ckks_noise_switch(context, gadget,
-                                                        level, 1);
+            variance +=
+                gain * gain * ckks_noise_switch(context, gadget, level, 1);
         }
     }
     if (step->relinearise && level != step->level) {
@@ -195,8 +195,8 @@ static double exact_added(const nn_plan *plan, const nn_search *search,
     } else if (level != step->level) {
         const int removed = plan->params.level[level].count -
                             plan->params.level[step->level].count;
-        variance += after * ckks_noise_division(context, step->n_components,
-                                                removed);
+        variance +=
+            after * ckks_noise_division(context, step->n_components, removed);
     }
     return variance;
 }
@@ -210,10 +210,10 @@ static sotto_status predict(nn_plan *plan, const nn_search *search,
     nn_error_terms terms;
     double he[NN_PLAN_MAX_STEPS + 1];
     double rounding[NN_PLAN_MAX_STEPS + 1];
-    const double fresh = plan->params.has_public
-                             ? fmax(ckks_noise_fresh(context),
-                                    ckks_noise_fresh_public(context))
-                             : ckks_noise_fresh(context);
+    const double fresh =
+        plan->params.has_public
+            ? fmax(ckks_noise_fresh(context), ckks_noise_fresh_public(context))
+            : ckks_noise_fresh(context);
     terms.fresh = fresh / (plan->input_scale * plan->input_scale);
     terms.scale_bits[0] = log2(plan->input_scale);
     for (int k = 0; k < plan->n_steps; k++) {
@@ -256,8 +256,8 @@ static sotto_status prepare(nn_search *search, nn_plan *plan,
                          or_default(options->range_margin, DEFAULT_MARGIN),
                          err));
     const double scores = exp2(search->range_bits[search->n_steps]);
-    search->he_target = or_default(options->he_target,
-                                   ldexp(scores, -DEFAULT_HE_BITS));
+    search->he_target =
+        or_default(options->he_target, ldexp(scores, -DEFAULT_HE_BITS));
     search->rounding_target = or_default(options->rounding_target,
                                          ldexp(scores, -DEFAULT_ROUNDING_BITS));
     plan->confidence = or_default(options->confidence, DEFAULT_CONFIDENCE);

@@ -156,10 +156,10 @@ static sotto_status walk_step(nn_plan *plan, const nn_network *network, int k,
                               step->name,
                               nn_plan_tensor_components(plan, (size_t)k));
         }
-        product = (nn_plan_product){
-            .level = nn_plan_tensor_level(plan, (size_t)k),
-            .n_components = 3,
-            .scale = scale * scale};
+        product =
+            (nn_plan_product){.level = nn_plan_tensor_level(plan, (size_t)k),
+                              .n_components = 3,
+                              .scale = scale * scale};
     }
     SOTTO_TRY(check_room(plan, step->name, product.level, product.scale,
                          step->range, err));
@@ -253,6 +253,10 @@ sotto_status nn_plan_verify(const nn_plan *plan, const nn_network *network,
     }
     *copy = *plan;
     sotto_status status = nn_plan_walk(copy, network, err);
+    if (status != SOTTO_OK) {
+        status = sotto_fail_prefix(err, SOTTO_ERR_MISMATCH,
+                                   "plan and model do not belong together");
+    }
     for (int k = 0; status == SOTTO_OK && k < plan->n_steps; k++) {
         const nn_plan_step *have = &plan->step[k];
         const nn_plan_step *want = &copy->step[k];
@@ -308,10 +312,10 @@ sotto_status nn_plan_sizes(nn_plan_bytes *bytes, const nn_plan *plan,
     bytes->input_per_batch =
         plan->n_inputs * (uint64_t)rlwe_ct_record_bytes(context, 0, 2, true);
     bytes->output_per_batch =
-        plan->n_outputs *
-        (uint64_t)rlwe_ct_record_bytes(
-            context, nn_plan_tensor_level(plan, (size_t)last),
-            nn_plan_tensor_components(plan, (size_t)last), false);
+        plan->n_outputs * (uint64_t)rlwe_ct_record_bytes(
+                              context, nn_plan_tensor_level(plan, (size_t)last),
+                              nn_plan_tensor_components(plan, (size_t)last),
+                              false);
     bytes->server_memory = server_memory(plan, context);
     rlwe_context_free(context);
     return SOTTO_OK;

@@ -44,15 +44,15 @@
 typedef struct nn_plan_step {
     nn_step_kind kind;             /* AFFINE or SQUARE */
     char name[NN_PLAN_NAME_BYTES]; /* node, for messages */
-    size_t n_elements;  /* of the tensor made */
-    int weight_bits;    /* AFFINE: fractional bits of the integer weights */
+    size_t n_elements;             /* of the tensor made */
+    int weight_bits; /* AFFINE: fractional bits of the integer weights */
     bool relinearise_source; /* AFFINE: before the product */
-    bool relinearise;   /* after it */
-    int level;          /* of the tensor made, after everything */
-    int n_components;   /* … */
-    double scale;       /* … exact */
-    double range;       /* bound on |value|, rounded up to a power of two */
-    double he_error;    /* predicted, values; exceeded with 2^-confidence */
+    bool relinearise;        /* after it */
+    int level;               /* of the tensor made, after everything */
+    int n_components;        /* … */
+    double scale;            /* … exact */
+    double range;    /* bound on |value|, rounded up to a power of two */
+    double he_error; /* predicted, values; exceeded with 2^-confidence */
 } nn_plan_step;
 
 /* One switching key that the server needs. */
@@ -64,7 +64,7 @@ typedef struct nn_plan_key {
 /* A plan. Plain data: copying copies everything. */
 typedef struct nn_plan {
     rlwe_params_literal params;
-    uint64_t images;       /* number planned for */
+    uint64_t images; /* number planned for */
     nn_shape input_shape;
     double input_scale;
     double input_min, input_max; /* pixel values outside are refused */
@@ -79,9 +79,9 @@ typedef struct nn_plan {
     nn_plan_step step[NN_PLAN_MAX_STEPS];
     int n_keys;
     nn_plan_key key[NN_PLAN_MAX_KEYS];
-    double confidence;     /* log2: errors exceeded with 2^-confidence over all */
-    double he_noise_std;   /* bound on the standard deviation at the output */
-    double he_error;       /* predicted largest HE error of a score */
+    double confidence;   /* log2: errors exceeded with 2^-confidence over all */
+    double he_noise_std; /* bound on the standard deviation at the output */
+    double he_error;     /* predicted largest HE error of a score */
     double rounding_error; /* predicted largest weight-rounding error */
     double margin_bits;    /* free bits above the largest score at the end */
     double seconds;        /* predicted server time, one core */
@@ -90,19 +90,19 @@ typedef struct nn_plan {
 
 /* What a user may ask for. Zero means the default. */
 typedef struct nn_plan_options {
-    uint64_t images;       /* default 1 */
-    double range_margin;   /* default 1.3, on every range from data */
-    double he_target;      /* largest HE error of a score; default 2^-11 of the
-                            * planned bound of the scores */
+    uint64_t images;        /* default 1 */
+    double range_margin;    /* default 1.3, on every range from data */
+    double he_target;       /* largest HE error of a score; default 2^-11 of the
+                             * planned bound of the scores */
     double rounding_target; /* largest rounding error; default 2^-8 of it */
-    double confidence;     /* default 20 */
-    int log2_n;            /* 0: search */
-    int security;          /* 0: 128 */
+    double confidence;      /* default 20 */
+    int log2_n;             /* 0: search */
+    int security;           /* 0: 128 */
     bool allow_insecure;
-    bool public_key;       /* also plan for public-key encryption */
+    bool public_key;                 /* also plan for public-key encryption */
     const nn_statistics *statistics; /* NULL: what the model's metadata say */
-    const float *mean;     /* [n_mean] normalisation, recorded in the plan; the */
-    const float *std;      /* caller has put it into the network's graph */
+    const float *mean; /* [n_mean] normalisation, recorded in the plan; the */
+    const float *std;  /* caller has put it into the network's graph */
     int n_mean;
 } nn_plan_options;
 
@@ -147,10 +147,10 @@ sotto_status nn_plan_read(nn_plan **plan, const char *text, size_t len_bytes,
 /* Sizes on the wire for this plan. */
 typedef struct nn_plan_bytes {
     uint64_t secret_key;
-    uint64_t eval_key;        /* 0 when the plan needs none */
+    uint64_t eval_key; /* 0 when the plan needs none */
     uint64_t input_per_batch;
     uint64_t output_per_batch;
-    uint64_t server_memory;   /* peak of ciphertexts held at once, estimated */
+    uint64_t server_memory; /* peak of ciphertexts held at once, estimated */
 } nn_plan_bytes;
 
 /* Computes the sizes. error: as rlwe_context_new. */

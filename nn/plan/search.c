@@ -178,8 +178,7 @@ static sotto_status nothing_fits(const hunt *h, int last_log2_n,
             h->search->z * h->nearest->rounding_std,
             h->search->rounding_target);
     }
-    const int bound =
-        rlwe_security_max_log2(last_log2_n, h->search->security);
+    const int bound = rlwe_security_max_log2(last_log2_n, h->search->security);
     return sotto_fail(err, SOTTO_ERR_LEVEL,
                       "the network with its %d steps needs more than the %d "
                       "bits of modulus that are secure at N = 2^%d; use fewer "

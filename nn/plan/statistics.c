@@ -138,11 +138,11 @@ sotto_status nn_statistics_add(nn_statistics *statistics,
     if (n_images == 0) {
         return SOTTO_OK;
     }
-    double *out =
-        sotto_calloc(n_images * network->n_outputs, sizeof(*out));
+    double *out = sotto_calloc(n_images * network->n_outputs, sizeof(*out));
     if (out == NULL) {
         return sotto_fail(err, SOTTO_ERR_MEMORY,
-                          "calibration: out of memory for %zu images", n_images);
+                          "calibration: out of memory for %zu images",
+                          n_images);
     }
     collector c = {.statistics = statistics, .finite = true};
     pthread_mutex_init(&c.lock, NULL);

@@ -25,8 +25,9 @@
 typedef struct nn_tensor_statistics {
     bool range_known;
     double min, max;
-    double rms; /* largest over the images of the root-mean-square over the
-                 * tensor's elements; an estimate when only the range is known */
+    double
+        rms; /* largest over the images of the root-mean-square over the
+              * tensor's elements; an estimate when only the range is known */
 } nn_tensor_statistics;
 
 /* Figures of tensor 0 (the input) … n_tensors - 1 (the scores). */

@@ -179,8 +179,7 @@ static void get_params(text_in *in, rlwe_params_literal *p)
     end_line(in);
     p->n_moduli = (int)whole_line(in, "moduli", 1, RNS_MAX_LIMBS);
     for (int i = 0; in->ok && i < p->n_moduli; i++) {
-        p->modulus[i] =
-            whole_line(in, "modulus", 3, ((uint64_t)1 << 60) - 1);
+        p->modulus[i] = whole_line(in, "modulus", 3, ((uint64_t)1 << 60) - 1);
     }
     p->n_levels = (int)whole_line(in, "levels", 1, RLWE_MAX_LEVELS);
     for (int i = 0; in->ok && i < p->n_levels; i++) {
@@ -254,8 +253,7 @@ static void get_step(text_in *in, nn_plan_step *s, int n_levels)
     keyword(in, "level");
     s->level = (int)whole(in, 0, (uint64_t)n_levels - 1);
     keyword(in, "components");
-    s->n_components =
-        (int)whole(in, RLWE_MIN_COMPONENTS, RLWE_MAX_COMPONENTS);
+    s->n_components = (int)whole(in, RLWE_MIN_COMPONENTS, RLWE_MAX_COMPONENTS);
     keyword(in, "scale");
     s->scale = real(in, 0x1p-20, 0x1p1000);
     keyword(in, "range");
@@ -336,17 +334,17 @@ sotto_status nn_plan_read(nn_plan **plan, const char *text, size_t len_bytes,
     }
     sotto_status status = SOTTO_OK;
     if (!in.ok) {
-        status = sotto_fail(err, SOTTO_ERR_FORMAT,
-                            "plan, line %d: expected %s", in.line, in.what);
+        status = sotto_fail(err, SOTTO_ERR_FORMAT, "plan, line %d: expected %s",
+                            in.line, in.what);
     } else if (made->params.allow_insecure && !allow_insecure) {
         status = sotto_fail(err, SOTTO_ERR_SECURITY,
                             "the plan's parameters are insecure; it is refused "
                             "without --insecure-parameters");
     } else {
         rlwe_params *checked = sotto_calloc(1, sizeof(*checked));
-        status = checked ? rlwe_params_check(checked, &made->params, err)
-                         : sotto_fail(err, SOTTO_ERR_MEMORY,
-                                      "plan: out of memory");
+        status = checked
+                     ? rlwe_params_check(checked, &made->params, err)
+                     : sotto_fail(err, SOTTO_ERR_MEMORY, "plan: out of memory");
         sotto_free(checked);
     }
     if (status != SOTTO_OK) {

@@ -37,8 +37,8 @@ static void put(text_out *out, const char *format, ...)
     }
     va_list args;
     va_start(args, format);
-    const int n = vsnprintf(out->data + out->at, TEXT_CAPACITY - out->at,
-                            format, args);
+    const int n =
+        vsnprintf(out->data + out->at, TEXT_CAPACITY - out->at, format, args);
     va_end(args);
     out->ok = n >= 0 && (size_t)n < TEXT_CAPACITY - out->at;
     out->at += out->ok ? (size_t)n : 0;
