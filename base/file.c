@@ -188,8 +188,7 @@ static sotto_status read_all(growing *buffer, sotto_input *input,
                              buffer->capacity - buffer->len, &got, err));
         buffer->len += got;
         if (buffer->len < buffer->capacity) {
-            buffer->data[buffer->len] = 0;
-            return SOTTO_OK;
+            return SOTTO_OK; /* a zero follows: the block was zeroed */
         }
         if (buffer->len > buffer->limit) {
             return sotto_fail(err, SOTTO_ERR_FORMAT,

@@ -10,6 +10,10 @@
 # run programs under, such as valgrind).
 set -u
 
+if [ "$#" -eq 0 ]; then
+    echo "no tests selected"
+    exit 1
+fi
 jobs=${JOBS:-$(nproc 2>/dev/null || echo 1)}
 limit=${LIMIT:-300}
 work=$(mktemp -d) || exit 1
