@@ -120,8 +120,8 @@ sotto_status ckks_copy(ckks_evaluator *ev, const char *op, ckks_ct *out,
 
 bool ckks_same_scale(double a, double b)
 {
-    /* false when one is NaN or infinite */
-    return fabs(a - b) <= 0x1p-40 * fabs(a);
+    /* false when b is NaN or infinite */
+    return ckks_is_scale(a) && fabs(a - b) <= 0x1p-40 * a;
 }
 
 /* Checks of operations on two ciphertexts. */

@@ -61,7 +61,7 @@ sotto_status ckks_divide_all(ckks_evaluator *ev, const char *op, ckks_ct *out,
                              const ckks_view *a,
                              const rlwe_transition *step) SOTTO_MUST_CHECK;
 
-/* True when two scales differ by at most 2^-40 relatively. */
+/* True when both are scales and differ by at most 2^-40 relatively. */
 bool ckks_same_scale(double a, double b);
 
 #endif
