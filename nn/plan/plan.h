@@ -29,7 +29,7 @@
 #include "base/hash.h"
 #include "base/status.h"
 #include "nn/graph/fold.h"
-#include "nn/plan/statistics.h"
+#include "nn/graph/statistics.h"
 #include "rlwe/keys.h"
 #include "rlwe/params.h"
 

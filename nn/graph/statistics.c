@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Range and size of every tensor; see statistics.h.
  */
-#include "nn/plan/statistics.h"
+#include "nn/graph/statistics.h"
 
 #include <math.h>
 #include <pthread.h>

@@ -8,8 +8,8 @@
  * from the model's metadata (written by `sotto train`) or from calibration
  * images. Never from the test set.
  */
-#ifndef SOTTO_NN_PLAN_STATISTICS_H
-#define SOTTO_NN_PLAN_STATISTICS_H
+#ifndef SOTTO_NN_GRAPH_STATISTICS_H
+#define SOTTO_NN_GRAPH_STATISTICS_H
 
 #include <stdbool.h>
 #include <stddef.h>
