@@ -74,17 +74,26 @@ void nn_net_free(nn_net *net);
  * seed and i only. */
 void nn_net_init(nn_net *net, const sotto_seed *seed);
 
-/* Number of values of one image going in, and of scores coming out. */
+/* Number of values of one image going in. */
 size_t nn_net_inputs(const nn_net *net);
+
+/* Number of scores of one image coming out. */
 size_t nn_net_outputs(const nn_net *net);
 
-/* All parameters, in layer order; blocks tell them apart. Borrowed. */
+/* All parameters, in layer order. Borrowed. */
 float *nn_net_params(nn_net *net);
+
+/* Number of parameters. */
 size_t nn_net_n_params(const nn_net *net);
+
+/* The blocks that the parameters consist of, in order, without gaps.
+ * Borrowed. */
 const nn_param_block *nn_net_blocks(const nn_net *net, size_t *n_blocks);
 
 /* Running statistics (no gradient). Borrowed. */
 float *nn_net_state(nn_net *net);
+
+/* Number of running statistics. */
 size_t nn_net_n_state(const nn_net *net);
 
 /* Gradients of slice s after nn_net_backward, laid out as the parameters;
@@ -133,8 +142,10 @@ typedef struct nn_layer_view {
     const float *state;
 } nn_layer_view;
 
-/* Number of layers, and the view of layer i. */
+/* Number of layers. */
 size_t nn_net_n_layers(const nn_net *net);
+
+/* The view of layer i. */
 nn_layer_view nn_net_layer(const nn_net *net, size_t i);
 
 #endif

@@ -65,6 +65,31 @@ struct nn_layer {
     uint32_t *choices; /* [batch][n_choices] */
 };
 
+/* What one worker needs for itself. */
+typedef struct nn_worker_memory {
+    float *gemm;
+    float *columns;
+} nn_worker_memory;
+
+struct nn_net {
+    size_t n_layers;
+    nn_layer *layers;
+    size_t batch;
+    sotto_pool *pool;
+    nn_image_shape input;
+    size_t n_params, n_state;
+    float *params;
+    float *state;
+    float *gradients; /* [NN_NET_SLICES][n_params] */
+    size_t n_blocks;
+    nn_param_block *blocks;
+    float *inputs; /* [batch][input] */
+    float *values; /* of all layers, then their gradients */
+    int n_workers;
+    nn_worker_memory *workers;
+    nn_net_score scores[NN_NET_SLICES];
+};
+
 /* The tables, by kind. */
 extern const nn_layer_ops nn_conv_ops;
 extern const nn_layer_ops nn_dense_ops;

@@ -38,6 +38,7 @@ struct nn_trainer {
     uint32_t *order;  /* [n_train] of the epoch under way */
     nn_shift *shifts; /* [n_train], by position in order */
     float *levels;    /* [channels][256]: normalised value of a pixel */
+    uint8_t *labels;  /* [batch] of the minibatch under way */
     nn_net *net;
     nn_optimiser optimiser;
     nn_train_position at;
@@ -53,6 +54,16 @@ enum nn_train_purpose {
     NN_TRAIN_ORDER = 2, /* object = epoch */
     NN_TRAIN_SHIFT = 3  /* object = epoch */
 };
+
+/* The stream of a purpose and an object of this run. */
+sotto_stream nn_train_stream(const nn_trainer *trainer,
+                             enum nn_train_purpose purpose, uint64_t object);
+
+/* Draws a number in [0, n); its bias is below n·2^-64. */
+uint64_t nn_train_draw(sotto_stream *stream, uint64_t n);
+
+/* Puts a list into random order (Fisher-Yates, from the end). */
+void nn_train_shuffle(uint32_t *list, size_t n, sotto_stream *stream);
 
 /* Writes the state to the configuration's checkpoint file, if it names one.
  * error: SOTTO_ERR_IO, SOTTO_ERR_MEMORY; an older checkpoint then stands. */

@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: MIT
+ * From trained layers to a graph.
+ *
+ * A batch normalisation right behind a convolution or dense layer is folded
+ * into it (y = scale·(W·x + b) + shift has weights scale·W); anywhere else it
+ * becomes a node of its own. A normalisation of the pixels stays a node behind
+ * the input, so that zero padding still means what it meant in training.
+ */
+#include "nn/train/trainer_internal.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "nn/graph/plain.h"
+#include "nn/graph/statistics.h"
+
+/* Images run at a time to find ranges. */
+#define RANGE_IMAGES ((size_t)1024)
+
+/* A graph that grows. */
+typedef struct builder {
+    nn_graph *graph;
+    int at; /* the node that the next layer reads */
+    const nn_net *net;
+    size_t n_of_kind[NN_LAYER_FLATTEN + 1];
+    char name[64];
+} builder;
+
+static nn_shape shape_of(nn_image_shape shape, bool flat)
+{
+    if (flat) {
+        return (nn_shape){.rank = 1, .dim = {shape.channels}};
+    }
+    return (nn_shape){.rank = 3,
+                      .dim = {shape.channels, shape.height, shape.width}};
+}
+
+/* One constant for each channel of a value. */
+static nn_shape channel_shape(nn_image_shape shape, bool flat)
+{
+    return shape_of((nn_image_shape){shape.channels, 1, 1}, flat);
+}
+
+/* Names nodes after their kind, counted from 1; the last one is "scores". */
+static const char *next_name(builder *b, nn_layer_kind kind, bool last)
+{
+    b->n_of_kind[kind]++;
+    if (last) {
+        (void)snprintf(b->name, sizeof(b->name), "scores");
+    } else {
+        (void)snprintf(b->name, sizeof(b->name), "%s%zu",
+                       nn_layer_kind_name(kind), b->n_of_kind[kind]);
+    }
+    return b->name;
+}
+
+/* What a batch normalisation does to channel c when it evaluates. */
+static void normalisation(float *scale, float *shift, const nn_layer_view *view,
+                          size_t c)
+{
+    const size_t channels = view->out.channels;
+    const double gamma = (double)view->params[c];
+    const double beta = (double)view->params[channels + c];
+    const double mean = (double)view->state[c];
+    const double deviation =
+        sqrt((double)view->state[channels + c] + view->config->epsilon);
+    *scale = (float)(gamma / deviation);
+    *shift = (float)(beta - gamma / deviation * mean);
+}
+
+/* --- conv and dense ------------------------------------------------------ */
+
+/* Weights [n_outputs][depth], then n_outputs biases, with the normalisation
+ * (NULL: none) folded in. */
+static void fold_weights(float *out, const nn_layer_view *view,
+                         const nn_layer_view *norm, size_t n_outputs,
+                         size_t depth)
+{
+    const float *bias =
+        view->config->bias ? view->params + n_outputs * depth : NULL;
+    for (size_t o = 0; o < n_outputs; o++) {
+        float scale = 1.0f;
+        float shift = 0.0f;
+        if (norm != NULL) {
+            normalisation(&scale, &shift, norm, o);
+        }
+        for (size_t p = 0; p < depth; p++) {
+            out[o * depth + p] = scale * view->params[o * depth + p];
+        }
+        out[n_outputs * depth + o] =
+            (bias != NULL ? scale * bias[o] : 0.0f) + shift;
+    }
+}
+
+static sotto_status add_linear(builder *b, const nn_layer_view *view,
+                               const nn_layer_view *norm, const char *name,
+                               sotto_error *err)
+{
+    const nn_layer_config *config = view->config;
+    const size_t n_outputs = view->out.channels; /* dense: its units */
+    size_t depth = nn_image_pixels(view->in);
+    if (config->kind == NN_LAYER_CONV) {
+        depth = view->in.channels * config->kernel[0] * config->kernel[1];
+    }
+    float *weights = sotto_calloc(n_outputs * (depth + 1), sizeof(float));
+    if (weights == NULL) {
+        return sotto_fail(err, SOTTO_ERR_MEMORY, "out of memory");
+    }
+    fold_weights(weights, view, norm, n_outputs, depth);
+    const float *bias = weights + n_outputs * depth;
+    sotto_status status;
+    if (config->kind == NN_LAYER_CONV) {
+        nn_conv conv = {
+            .out_channels = n_outputs, .weights = weights, .bias = bias};
+        memcpy(conv.window.kernel, config->kernel, sizeof(config->kernel));
+        memcpy(conv.window.stride, config->stride, sizeof(config->stride));
+        memcpy(conv.window.pad, config->pad, sizeof(config->pad));
+        status = nn_graph_conv(b->graph, &b->at, name, b->at, &conv, err);
+    } else {
+        status = nn_graph_dense(b->graph, &b->at, name, b->at, n_outputs,
+                                weights, bias, err);
+    }
+    sotto_free(weights);
+    return status;
+}
+
+/* --- other layers -------------------------------------------------------- */
+
+static sotto_status add_batch_norm(builder *b, const nn_layer_view *view,
+                                   const char *name, sotto_error *err)
+{
+    const size_t channels = view->out.channels;
+    const nn_shape shape = channel_shape(view->out, view->flat);
+    float *scale = sotto_calloc(2 * channels, sizeof(float));
+    if (scale == NULL) {
+        return sotto_fail(err, SOTTO_ERR_MEMORY, "out of memory");
+    }
+    for (size_t c = 0; c < channels; c++) {
+        normalisation(&scale[c], &scale[channels + c], view, c);
+    }
+    const sotto_status status = nn_graph_scale_shift(
+        b->graph, &b->at, name, b->at, &shape, scale, scale + channels, err);
+    sotto_free(scale);
+    return status;
+}
+
+static sotto_status add_quadratic(builder *b, const nn_layer_view *view,
+                                  const char *name, sotto_error *err)
+{
+    nn_shape shape = {.rank = 0};
+    if (view->config->per == NN_PER_CHANNEL) {
+        shape = channel_shape(view->out, view->flat);
+    } else if (view->config->per == NN_PER_ELEMENT) {
+        shape = shape_of(view->out, view->flat);
+    }
+    const size_t n = nn_shape_size(&shape);
+    return nn_graph_polynomial(b->graph, &b->at, name, b->at, &shape,
+                               view->params, view->params + n,
+                               view->params + 2 * n, err);
+}
+
+static sotto_status add_pool(builder *b, const nn_layer_view *view,
+                             const char *name, sotto_error *err)
+{
+    nn_window window = {.kernel = {0}};
+    memcpy(window.kernel, view->config->kernel, sizeof(window.kernel));
+    memcpy(window.stride, view->config->stride, sizeof(window.stride));
+    return nn_graph_pool(b->graph, &b->at, name, b->at,
+                         view->config->kind == NN_LAYER_MAX_POOL
+                             ? NN_OP_MAX_POOL
+                             : NN_OP_AVERAGE_POOL,
+                         &window, err);
+}
+
+static sotto_status add_layer(builder *b, const nn_layer_view *view,
+                              const nn_layer_view *norm, bool last,
+                              sotto_error *err)
+{
+    const char *name = next_name(b, view->config->kind, last);
+    const nn_shape flat = shape_of(view->out, true);
+    switch (view->config->kind) {
+    case NN_LAYER_CONV:
+    case NN_LAYER_DENSE:
+        return add_linear(b, view, norm, name, err);
+    case NN_LAYER_BATCH_NORM:
+        return add_batch_norm(b, view, name, err);
+    case NN_LAYER_RELU:
+        return nn_graph_unary(b->graph, &b->at, name, b->at, NN_OP_RELU, err);
+    case NN_LAYER_SQUARE:
+        return nn_graph_unary(b->graph, &b->at, name, b->at, NN_OP_SQUARE, err);
+    case NN_LAYER_QUADRATIC:
+        return add_quadratic(b, view, name, err);
+    case NN_LAYER_AVG_POOL:
+    case NN_LAYER_MAX_POOL:
+        return add_pool(b, view, name, err);
+    case NN_LAYER_FLATTEN:
+        break;
+    }
+    return nn_graph_reshape(b->graph, &b->at, name, b->at, &flat, err);
+}
+
+static bool is_activation(nn_layer_kind kind)
+{
+    return kind == NN_LAYER_RELU || kind == NN_LAYER_SQUARE ||
+           kind == NN_LAYER_QUADRATIC || kind == NN_LAYER_MAX_POOL;
+}
+
+/* Appends all layers; notes the nodes that activations read, and the last. */
+static sotto_status add_layers(builder *b, int *ranged, size_t *n_ranged,
+                               sotto_error *err)
+{
+    const size_t n_layers = nn_net_n_layers(b->net);
+    for (size_t i = 0; i < n_layers; i++) {
+        const nn_layer_view view = nn_net_layer(b->net, i);
+        const nn_layer_view next =
+            nn_net_layer(b->net, i + 1 < n_layers ? i + 1 : i);
+        const bool folds = (view.config->kind == NN_LAYER_CONV ||
+                            view.config->kind == NN_LAYER_DENSE) &&
+                           next.config->kind == NN_LAYER_BATCH_NORM;
+        if (is_activation(view.config->kind)) {
+            ranged[(*n_ranged)++] = b->at;
+        }
+        if (folds) {
+            i++;
+        }
+        SOTTO_TRY(
+            add_layer(b, &view, folds ? &next : NULL, i + 1 == n_layers, err));
+    }
+    ranged[(*n_ranged)++] = b->at;
+    return SOTTO_OK;
+}
+
+/* (x - mean)/std as scale·x + shift. */
+static sotto_status add_normalisation(builder *b, const nn_train_config *config,
+                                      sotto_error *err)
+{
+    const nn_shape shape = {.rank = config->n_mean > 1 ? 3 : 0,
+                            .dim = {config->n_mean, 1, 1}};
+    float scale[NN_CONFIG_MAX_CHANNELS];
+    float shift[NN_CONFIG_MAX_CHANNELS];
+    for (size_t c = 0; c < config->n_mean; c++) {
+        const double std = (double)config->std[c];
+        scale[c] = (float)(1.0 / std);
+        shift[c] = (float)(-(double)config->mean[c] / std);
+    }
+    return nn_graph_scale_shift(b->graph, &b->at, "normalised", b->at, &shape,
+                                scale, shift, err);
+}
+
+sotto_status nn_net_export(nn_graph **graph, int *ranged, size_t *n_ranged,
+                           const nn_net *net, const nn_train_config *config,
+                           sotto_error *err)
+{
+    const nn_image_shape input = nn_net_layer(net, 0).in;
+    const nn_shape shape = shape_of(input, false);
+    builder b = {.net = net};
+
+    *graph = NULL;
+    *n_ranged = 0;
+    SOTTO_TRY(nn_graph_new(&b.graph, "image", &shape, err));
+    ranged[(*n_ranged)++] = b.at;
+    sotto_status status = SOTTO_OK;
+    if (config->n_mean > 0) {
+        status = add_normalisation(&b, config, err);
+    }
+    if (status == SOTTO_OK) {
+        status = add_layers(&b, ranged, n_ranged, err);
+    }
+    if (status != SOTTO_OK) {
+        nn_graph_free(b.graph);
+        return status;
+    }
+    *graph = b.graph;
+    return SOTTO_OK;
+}
+
+/* --- ranges and metadata -------------------------------------------------- */
+
+/* Images [first, first+n) of the data as floats. */
+static void load_pixels(const nn_trainer *trainer, float *pixels, size_t first,
+                        size_t n)
+{
+    const size_t image = nn_image_pixels(trainer->data.shape);
+    const uint8_t *bytes = trainer->data.pixels + first * image;
+    for (size_t i = 0; i < n * image; i++) {
+        pixels[i] = nn_pixel_to_float(bytes[i]);
+    }
+}
+
+/* Widens ranges[n_nodes] by images [first, first+n) of the data. */
+static sotto_status widen(const nn_trainer *trainer, const nn_graph *graph,
+                          nn_range *ranges, nn_range *part, float *pixels,
+                          size_t first, size_t n, sotto_error *err)
+{
+    load_pixels(trainer, pixels, first, n);
+    SOTTO_TRY(nn_plain_ranges(graph, trainer->pool, part, pixels, n, err));
+    for (int k = 0; k < graph->n_nodes; k++) {
+        if (!ranges[k].known) {
+            ranges[k] = part[k];
+        }
+        ranges[k].min = fmin(ranges[k].min, part[k].min);
+        ranges[k].max = fmax(ranges[k].max, part[k].max);
+    }
+    return SOTTO_OK;
+}
+
+static sotto_status set_ranges(const nn_trainer *trainer, nn_graph *graph,
+                               const int *ranged, size_t n_ranged,
+                               sotto_error *err)
+{
+    const size_t image = nn_image_pixels(trainer->data.shape);
+    const size_t n_nodes = (size_t)graph->n_nodes;
+    nn_range *ranges = sotto_calloc(2 * n_nodes, sizeof(*ranges));
+    float *pixels = sotto_calloc(RANGE_IMAGES * image, sizeof(float));
+    sotto_status status = SOTTO_OK;
+    if (ranges == NULL || pixels == NULL) {
+        status = sotto_fail(err, SOTTO_ERR_MEMORY, "out of memory");
+    }
+    for (size_t i = 0; status == SOTTO_OK && i < trainer->data.count;
+         i += RANGE_IMAGES) {
+        const size_t left = trainer->data.count - i;
+        status = widen(trainer, graph, ranges, ranges + n_nodes, pixels, i,
+                       left < RANGE_IMAGES ? left : RANGE_IMAGES, err);
+    }
+    for (size_t k = 0; status == SOTTO_OK && k < n_ranged; k++) {
+        const nn_range *range = &ranges[ranged[k]];
+        nn_graph_set_range(graph, ranged[k], range->min, range->max);
+    }
+    sotto_free(ranges);
+    sotto_free(pixels);
+    return status;
+}
+
+/* Adds all images of the data to the statistics of the folded network. */
+static sotto_status add_statistics(const nn_trainer *trainer,
+                                   nn_statistics *statistics,
+                                   const nn_network *network, float *pixels,
+                                   sotto_error *err)
+{
+    for (size_t i = 0; i < trainer->data.count; i += RANGE_IMAGES) {
+        const size_t left = trainer->data.count - i;
+        const size_t n = left < RANGE_IMAGES ? left : RANGE_IMAGES;
+        load_pixels(trainer, pixels, i, n);
+        SOTTO_TRY(nn_statistics_add(statistics, network, trainer->pool, pixels,
+                                    n, err));
+    }
+    return SOTTO_OK;
+}
+
+/* Measures the tensors of the folded network on the data and writes their sizes
+ * into the graph. A network that does not fold (its quadratics are too lopsided
+ * to be planned) goes without. */
+static sotto_status set_statistics(const nn_trainer *trainer, nn_graph *graph,
+                                   sotto_error *err)
+{
+    nn_network *network = NULL;
+    nn_statistics statistics = {0, NULL};
+    sotto_status status = nn_network_new(&network, graph, NULL, err);
+    if (status == SOTTO_ERR_UNSUPPORTED) {
+        return SOTTO_OK;
+    }
+    float *pixels = sotto_calloc(
+        RANGE_IMAGES * nn_image_pixels(trainer->data.shape), sizeof(float));
+    if (status == SOTTO_OK && pixels == NULL) {
+        status = sotto_fail(err, SOTTO_ERR_MEMORY, "out of memory");
+    }
+    if (status == SOTTO_OK) {
+        status = nn_statistics_init(&statistics, network, err);
+    }
+    if (status == SOTTO_OK) {
+        status = add_statistics(trainer, &statistics, network, pixels, err);
+    }
+    if (status == SOTTO_OK) {
+        status = nn_statistics_store(graph, &statistics, err);
+    }
+    nn_statistics_clear(&statistics);
+    sotto_free(pixels);
+    nn_network_free(network);
+    return status;
+}
+
+static sotto_status set_metadata(const nn_trainer *trainer, nn_graph *graph,
+                                 sotto_error *err)
+{
+    const nn_train_summary summary = nn_trainer_summary(trainer);
+    char text[96];
+    char digest[2 * SOTTO_HASH_BYTES + 1];
+    sotto_hex(digest, trainer->digest, SOTTO_HASH_BYTES);
+    SOTTO_TRY(nn_graph_set_metadata(graph, "sotto.train.name",
+                                    trainer->config.name, err));
+    SOTTO_TRY(nn_graph_set_metadata(graph, "sotto.train.seed",
+                                    trainer->config.seed, err));
+    SOTTO_TRY(nn_graph_set_metadata(graph, "sotto.train.digest", digest, err));
+    (void)snprintf(text, sizeof(text), "%zu of %zu", summary.chosen_epoch,
+                   trainer->config.epochs);
+    SOTTO_TRY(nn_graph_set_metadata(graph, "sotto.train.epoch", text, err));
+    if (summary.n_validation == 0) {
+        return SOTTO_OK;
+    }
+    (void)snprintf(text, sizeof(text), "%.6g of %zu images",
+                   summary.validation_accuracy, summary.n_validation);
+    return nn_graph_set_metadata(graph, "sotto.train.validation_accuracy", text,
+                                 err);
+}
+
+static sotto_status export_all(const nn_trainer *trainer, nn_graph **graph,
+                               int *ranged, sotto_error *err)
+{
+    size_t n_ranged = 0;
+    SOTTO_TRY(nn_net_export(graph, ranged, &n_ranged, trainer->net,
+                            &trainer->config, err));
+    SOTTO_TRY(set_ranges(trainer, *graph, ranged, n_ranged, err));
+    SOTTO_TRY(set_statistics(trainer, *graph, err));
+    return set_metadata(trainer, *graph, err);
+}
+
+/* Exchanges n floats of a and b. */
+static void exchange(float *a, float *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float kept = a[i];
+        a[i] = b[i];
+        b[i] = kept;
+    }
+}
+
+/* Puts the chosen weights into the net, or those under training back. */
+static void exchange_best(nn_trainer *trainer)
+{
+    exchange(nn_net_params(trainer->net), trainer->best_params,
+             nn_net_n_params(trainer->net));
+    exchange(nn_net_state(trainer->net), trainer->best_state,
+             nn_net_n_state(trainer->net));
+}
+
+sotto_status nn_trainer_export(nn_trainer *trainer, nn_graph **graph,
+                               sotto_error *err)
+{
+    const bool chosen = trainer->at.best_epoch > 0;
+    int *ranged = sotto_calloc(trainer->config.n_layers + 2, sizeof(*ranged));
+    *graph = NULL;
+    if (ranged == NULL) {
+        return sotto_fail(err, SOTTO_ERR_MEMORY, "out of memory");
+    }
+    if (chosen) {
+        exchange_best(trainer);
+    }
+    const sotto_status status = export_all(trainer, graph, ranged, err);
+    if (chosen) {
+        exchange_best(trainer);
+    }
+    sotto_free(ranged);
+    if (status != SOTTO_OK) {
+        nn_graph_free(*graph);
+        *graph = NULL;
+    }
+    return status;
+}
