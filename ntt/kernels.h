@@ -30,13 +30,13 @@ typedef struct ntt_convert {
     uint64_t product;       /* Q mod t: what one centring subtracts */
 } ntt_convert;
 
-/* One tile of the integer matrix × residue rows product. */
+/* A product of an integer matrix with residue rows. */
 typedef struct ntt_gemm {
-    size_t m;                  /* output rows */
-    size_t k;                  /* input rows */
+    size_t m;                  /* output rows, >= 1 */
+    size_t k;                  /* input rows, >= 1 */
     size_t n;                  /* columns: residues per row, a multiple of 8 */
     const int32_t *weight;     /* [m][k], |w| < 2^31 */
-    uint64_t row_norm;         /* max over rows of Σ|w|, < 2^53 / 2^8 */
+    uint64_t row_norm;         /* at least the largest Σ|w| of a row; < 2^45 */
     const uint64_t *const *in; /* k pointers to n residues each */
     uint64_t *const *out;      /* m pointers to n residues each; no alias */
 } ntt_gemm;
@@ -109,7 +109,9 @@ typedef struct ntt_kernels {
      * scratch: gemm_scratch(job) bytes, 64-byte aligned. */
     void (*gemm)(const ntt_gemm *job, const zq_modulus *mod, void *scratch);
 
-    /* Bytes of scratch that gemm wants for a job of this shape. */
+    /* Bytes of scratch that gemm wants for a job. Depends on q, m, k and
+     * row_norm only (weight, in and out are not read) and does not fall when
+     * one of these grows. */
     size_t (*gemm_scratch)(const ntt_gemm *job, const zq_modulus *mod);
 
     /* ChaCha20 blocks as sotto_chacha20_blocks (base/prng.h). */
