@@ -30,8 +30,8 @@
 #include "ntt/portable_internal.h"
 
 #define PANEL_COLUMNS 8
-/* Terms of a chunk at most, and words from column to column of a panel: odd
- * times a cache line pair, and a panel of 3 words stays in 21 KiB. */
+/* Terms of a chunk at most, and words from column to column of a panel: no
+ * power of two, and a panel of 3 words takes 21 KiB. */
 #define PANEL_STRIDE 448
 #define MAX_X_WORDS 4
 #define NORM_LIMIT 65535
@@ -168,7 +168,8 @@ static bool chunk_fits(const gemm_cut *cut, size_t m)
             const size_t len = left < cut->chunk ? left : cut->chunk;
             uint32_t norm = 0;
             for (size_t i = first; i < first + len; i++) {
-                norm += (uint32_t)(w[i] < 0 ? -w[i] : w[i]);
+                const int32_t v = w[i];
+                norm += (uint32_t)(v < 0 ? -v : v);
             }
             if (norm > NORM_LIMIT) {
                 return false;
