@@ -40,8 +40,8 @@ BENCH_SRC := $(sort $(wildcard bench/bench_*.c))
 HEADERS := $(sort $(wildcard base/*.h ntt/*.h rlwe/*.h ckks/*.h nn/*.h \
                              nn/*/*.h))
 ALL_C := $(LIB_SRC) $(TEST_SRC) $(TEST_HELP_SRC) $(CT_SRC) \
-         $(FUZZ_SRC) tests/ct/planted.c tests/fuzz/replay.c \
-         $(sort $(wildcard bench/*.c apps/*/*.c))
+         tests/ct/planted.c \
+         $(sort $(wildcard tests/fuzz/*.c bench/*.c apps/*/*.c))
 
 # Tests to build and run: make test ONLY=base/% runs those of tests/base.
 ONLY ?= %
@@ -119,10 +119,12 @@ $(B)/tests/ct/%: $(B)/tests/ct/%.o $(LIB)
 	$(call say,link,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $< $(LIB) $(LDLIBS_ALL)
 
-$(B)/tests/fuzz/%-replay: $(B)/tests/fuzz/%.o $(B)/tests/fuzz/replay.o $(LIB)
+FUZZ_HELP := $(B)/tests/fuzz/support.o
+$(B)/tests/fuzz/%-replay: $(B)/tests/fuzz/%.o $(B)/tests/fuzz/replay.o \
+                          $(FUZZ_HELP) $(LIB)
 	$(call say,link,$@)
-	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $< $(B)/tests/fuzz/replay.o $(LIB) \
-	    $(LDLIBS_ALL)
+	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $< $(B)/tests/fuzz/replay.o $(FUZZ_HELP) \
+	    $(LIB) $(LDLIBS_ALL)
 
 TEST_APP := $(if $(TEST_SH),$(APP))
 RUN_ENV = SOTTO="$(abspath $(APP))" SOTTO_LIB="$(abspath $(LIB))" CC="$(CC)" \
@@ -176,9 +178,14 @@ ct:
 ct-run: $(CT_BIN) $(CT_PLANTED)
 	$(call run-checked,valgrind -q --error-exitcode=9) $(CT_BIN)
 
-$(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(LIB)
+$(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(FUZZ_HELP) $(LIB)
 	$(call say,link,$@)
-	$(Q)$(CC) $(CFLAGS_ALL) -fsanitize=fuzzer -o $@ $< $(LIB) $(LDLIBS_ALL)
+	$(Q)$(CC) $(CFLAGS_ALL) -fsanitize=fuzzer -o $@ $< $(FUZZ_HELP) $(LIB) \
+	    $(LDLIBS_ALL)
+
+$(B)/tests/fuzz/make_corpus: $(B)/tests/fuzz/make_corpus.o $(FUZZ_HELP) $(LIB)
+	$(call say,link,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $< $(FUZZ_HELP) $(LIB) $(LDLIBS_ALL)
 
 # Seconds for each target.
 FUZZ_TIME ?= 60
@@ -204,6 +211,12 @@ fuzz-run: $(FUZZ_BIN)
 #: fuzz-replay  the committed inputs through every parser (part of make test)
 fuzz-replay: $(REPLAY_BIN)
 	@$(RUN_ENV) tests/run.sh $(REPLAY_BIN)
+
+#: fuzz-corpus  writes the inputs that need keys (after a new wire format)
+.PHONY: fuzz-corpus
+fuzz-corpus: $(B)/tests/fuzz/make_corpus
+	@mkdir -p tests/fuzz/corpus/wire tests/fuzz/corpus/plan
+	$<
 
 #: cov          line coverage by folder
 .PHONY: cov
@@ -269,7 +282,7 @@ help:
 
 -include $(LIB_OBJ:.o=.d) $(APP_OBJ:.o=.d) $(TEST_HELP_OBJ:.o=.d)
 -include $(TEST_SRC:%.c=$(B)/%.d) $(CT_SRC:%.c=$(B)/%.d)
--include $(FUZZ_SRC:%.c=$(B)/%.d) $(BENCH_SRC:%.c=$(B)/%.d)
--include $(BENCH_HELP_OBJ:.o=.d) $(B)/tests/fuzz/replay.d
+-include $(BENCH_SRC:%.c=$(B)/%.d)
+-include $(BENCH_HELP_OBJ:.o=.d) $(patsubst %.c,$(B)/%.d,$(wildcard tests/fuzz/*.c))
 
 .SECONDARY:
