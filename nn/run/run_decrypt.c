@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT
+ * The client's run after inference: file of encrypted scores -> scores.
+ *
+ * Images are real numbers and the network maps real numbers to real numbers, so
+ * the imaginary parts of the decrypted slots are noise and nothing else. Where
+ * they are larger than the plan allows, something is wrong (another key, a
+ * wrapped value, a damaged computation), and the scores are not given out.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "ckks/encode.h"
+#include "nn/run/run_internal.h"
+
+/* Measured noise is refused beyond this many times the plan's bound. Honest
+ * noise stays below once; what goes wrong is off by many powers of two. */
+#define NOISE_TOLERANCE 2.0
+
+/* What one worker owns. */
+typedef struct decrypt_worker {
+    sotto_arena arena;
+    double *slots;
+    ckks_ct ct;
+} decrypt_worker;
+
+typedef struct decrypt_run {
+    const nn_plan *plan;
+    const rlwe_context *context;
+    const rlwe_secret *secret;
+    run_input input;
+    nn_control *control;
+    ckks_encoder *encoder;
+    int threads;
+    decrypt_worker *worker; /* [threads] */
+    uint64_t batch;         /* in work */
+    size_t n_images;        /* of it */
+    double *score;          /* [slots][n_outputs] */
+    double *noise;          /* [n_outputs] */
+} decrypt_run;
+
+static size_t score_bytes(const decrypt_run *run)
+{
+    return nn_plan_slots(run->plan) * run->plan->n_outputs * sizeof *run->score;
+}
+
+/* ---- Life ---------------------------------------------------------------- */
+
+static sotto_status check_key(const decrypt_run *run, sotto_error *err)
+{
+    const rlwe_file_header *header = rlwe_file_header_of(run->input.file);
+    if (memcmp(header->key_id, run->secret->key_id, sizeof header->key_id) !=
+        0) {
+        char have[2 * RLWE_KEY_ID_BYTES + 1];
+        char want[2 * RLWE_KEY_ID_BYTES + 1];
+        sotto_hex(have, header->key_id, RLWE_KEY_ID_BYTES);
+        sotto_hex(want, run->secret->key_id, RLWE_KEY_ID_BYTES);
+        return sotto_fail(err, SOTTO_ERR_KEY,
+                          "%s is encrypted under key %.16s…; the secret key "
+                          "given is %.16s…",
+                          run->input.path, have, want);
+    }
+    return SOTTO_OK;
+}
+
+static sotto_status init_worker(decrypt_run *run, decrypt_worker *worker,
+                                sotto_error *err)
+{
+    const size_t slots = nn_plan_slots(run->plan);
+    worker->arena = sotto_arena_init(ckks_crypt_scratch(run->context));
+    worker->slots = sotto_calloc(slots, sizeof *worker->slots);
+    if (worker->arena.base == NULL || worker->slots == NULL) {
+        return sotto_fail(err, SOTTO_ERR_MEMORY,
+                          "out of memory for decryption");
+    }
+    /* Room for whatever a file may hold: it is refused after parsing. */
+    return ckks_ct_init(&worker->ct, run->context, 0, RLWE_MAX_COMPONENTS, err);
+}
+
+static sotto_status init_run(decrypt_run *run, const nn_run_options *options,
+                             sotto_error *err)
+{
+    const nn_plan *plan = run->plan;
+    const nn_plan_step *last = &plan->step[plan->n_steps - 1];
+    run->input.n_items = plan->n_outputs;
+    run->input.level = last->level;
+    run->input.n_components = last->n_components;
+    run->input.scale = last->scale;
+    SOTTO_TRY(nn_control_new(&run->control, options,
+                             run->input.n_batches * plan->n_outputs, err));
+    nn_control_name(run->control, "decrypt");
+    SOTTO_TRY(run_input_start(&run->input, run->control, err));
+    SOTTO_TRY(ckks_encoder_new(&run->encoder, run->context, err));
+    run->score = sotto_calloc(score_bytes(run), 1);
+    run->noise = sotto_calloc(plan->n_outputs, sizeof *run->noise);
+    run->threads = nn_control_threads(run->control);
+    run->worker = sotto_calloc((size_t)run->threads, sizeof *run->worker);
+    if (run->score == NULL || run->noise == NULL || run->worker == NULL) {
+        return sotto_fail(err, SOTTO_ERR_MEMORY,
+                          "out of memory for the scores of one batch");
+    }
+    for (int i = 0; i < run->threads; i++) {
+        SOTTO_TRY(init_worker(run, &run->worker[i], err));
+    }
+    return SOTTO_OK;
+}
+
+/* Wipes whatever has seen a score. */
+static void clear_run(decrypt_run *run)
+{
+    const size_t slots = nn_plan_slots(run->plan);
+    for (int i = 0; run->worker != NULL && i < run->threads; i++) {
+        decrypt_worker *worker = &run->worker[i];
+        sotto_arena_clear(&worker->arena);
+        sotto_wipe_free(worker->slots, slots * sizeof *worker->slots);
+        ckks_ct_clear(&worker->ct);
+    }
+    sotto_wipe_free(run->score, score_bytes(run));
+    sotto_free(run->noise);
+    sotto_free(run->worker);
+    run_input_close(&run->input);
+    ckks_encoder_free(run->encoder);
+    nn_control_free(run->control);
+}
+
+/* ---- One batch ----------------------------------------------------------- */
+
+static sotto_status decrypt_item(void *arg, const rlwe_raw_ct *raw,
+                                 uint32_t item, int number, sotto_error *err)
+{
+    decrypt_run *run = arg;
+    decrypt_worker *worker = &run->worker[number];
+    SOTTO_TRY(
+        run_input_parse(&run->input, &worker->ct, raw, run->batch, item, err));
+    SOTTO_TRY(ckks_decrypt(
+        run->encoder, run->context, run->secret, worker->slots, NULL,
+        run->n_images, &run->noise[item], &worker->ct, &worker->arena, err));
+    for (size_t i = 0; i < run->n_images; i++) {
+        run->score[i * run->plan->n_outputs + item] = worker->slots[i];
+    }
+    return SOTTO_OK;
+}
+
+static sotto_status check_noise(const decrypt_run *run, double noise_std,
+                                sotto_error *err)
+{
+    const double bound = NOISE_TOLERANCE * run->plan->he_noise_std;
+    if (!(noise_std <= bound)) { /* so is what is not a number */
+        return sotto_fail(err, SOTTO_ERR_NOISE,
+                          "%s, batch %llu: the noise on the scores is %.3g; "
+                          "the plan predicts %.3g and %.3g is the limit. "
+                          "Likely causes: another secret key of the same name, "
+                          "activations outside the planned ranges, a server "
+                          "that computed something else",
+                          run->input.path, (unsigned long long)run->batch,
+                          noise_std, run->plan->he_noise_std, bound);
+    }
+    return SOTTO_OK;
+}
+
+static sotto_status check_scores(const decrypt_run *run, sotto_error *err)
+{
+    const nn_plan *plan = run->plan;
+    const nn_plan_step *last = &plan->step[plan->n_steps - 1];
+    const double bound = last->range + plan->he_error;
+    const uint64_t first = run->batch * nn_plan_slots(plan);
+    for (size_t i = 0; i < run->n_images * plan->n_outputs; i++) {
+        if (!(fabs(run->score[i]) <= bound)) {
+            return sotto_fail(err, SOTTO_ERR_RANGE,
+                              "%s, image %llu: score %zu lies outside the "
+                              "planned range of -%g to %g; the image may be "
+                              "unlike those that the plan was made for",
+                              run->input.path,
+                              (unsigned long long)(first + i / plan->n_outputs),
+                              i % plan->n_outputs, last->range, last->range);
+        }
+    }
+    return SOTTO_OK;
+}
+
+static sotto_status decrypt_batch(decrypt_run *run, nn_score_sink sink,
+                                  void *sink_arg, bool accept_noise,
+                                  double *worst, sotto_error *err)
+{
+    const size_t slots = nn_plan_slots(run->plan);
+    const uint64_t first = run->batch * slots;
+    const uint64_t left = run->input.count - first;
+    run->n_images = left < slots ? (size_t)left : slots;
+    SOTTO_TRY(
+        run_input_batch(&run->input, run->batch, 1, decrypt_item, run, err));
+    double noise_std = 0;
+    for (size_t o = 0; o < run->plan->n_outputs; o++) {
+        noise_std = fmax(noise_std, run->noise[o]);
+    }
+    *worst = fmax(*worst, noise_std);
+    if (!accept_noise) {
+        SOTTO_TRY(check_noise(run, noise_std, err));
+        SOTTO_TRY(check_scores(run, err));
+    }
+    const nn_scores scores = {.first_image = first,
+                              .n_images = run->n_images,
+                              .n_outputs = run->plan->n_outputs,
+                              .score = run->score,
+                              .noise_std = noise_std};
+    return sink(sink_arg, &scores, err);
+}
+
+/* ---- The run ------------------------------------------------------------- */
+
+sotto_status nn_run_decrypt(const nn_plan *plan, const rlwe_context *context,
+                            const rlwe_secret *secret, const char *in_path,
+                            nn_score_sink sink, void *sink_arg,
+                            bool accept_noise, double *worst_noise_std,
+                            const nn_run_options *options, sotto_error *err)
+{
+    decrypt_run run = {.plan = plan, .context = context, .secret = secret};
+    double worst = 0;
+    sotto_status status =
+        run_input_open(&run.input, plan, context, in_path, err);
+    if (status == SOTTO_OK) {
+        status = check_key(&run, err);
+    }
+    if (status == SOTTO_OK) {
+        status = init_run(&run, options, err);
+    }
+    for (; status == SOTTO_OK && run.batch < run.input.n_batches; run.batch++) {
+        status = decrypt_batch(&run, sink, sink_arg, accept_noise, &worst, err);
+    }
+    if (status == SOTTO_OK) {
+        status = run_input_end(&run.input, err);
+    }
+    clear_run(&run);
+    if (worst_noise_std != NULL) {
+        *worst_noise_std = worst;
+    }
+    return status;
+}

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT
+ * Reading files of ciphertexts batch by batch; see run_internal.h.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "nn/run/run_internal.h"
+
+size_t run_chunk(const nn_control *control, size_t each)
+{
+    const size_t threads = (size_t)nn_control_threads(control);
+    const size_t fits = RUN_RECORD_MEMORY / each;
+    const size_t most = threads * RUN_RECORDS_PER_THREAD;
+    if (fits < threads) {
+        return threads;
+    }
+    return fits < most ? fits : most;
+}
+
+uint64_t run_scale_bits(double scale)
+{
+    uint64_t bits;
+    memcpy(&bits, &scale, sizeof bits);
+    return bits;
+}
+
+rlwe_file_header run_header(const nn_plan *plan, const rlwe_context *context,
+                            const uint8_t *key_id, bool from_seed,
+                            uint64_t count)
+{
+    rlwe_file_header header =
+        rlwe_file_header_make(context, RLWE_FILE_CIPHERTEXT, key_id, from_seed);
+    memcpy(header.plan_id, plan->id, sizeof header.plan_id);
+    header.count = count;
+    return header;
+}
+
+/* ---- Opening ------------------------------------------------------------- */
+
+static sotto_status check_header(run_input *input, sotto_error *err)
+{
+    const rlwe_file_header *header = rlwe_file_header_of(input->file);
+    if (memcmp(header->plan_id, input->plan->id, sizeof header->plan_id) != 0) {
+        char have[2 * RLWE_ID_BYTES + 1];
+        char want[2 * RLWE_ID_BYTES + 1];
+        sotto_hex(have, header->plan_id, RLWE_ID_BYTES);
+        sotto_hex(want, input->plan->id, RLWE_ID_BYTES);
+        return sotto_fail(err, SOTTO_ERR_MISMATCH,
+                          "%s was made with another plan: id %.16s…, expected "
+                          "%.16s…; use the plan that it was made with",
+                          input->path, have, want);
+    }
+    if (header->count < 1 || header->count > NN_PLAN_MAX_IMAGES) {
+        return sotto_fail(err, SOTTO_ERR_FORMAT,
+                          "%s says that it belongs to a job of %llu images; "
+                          "expected 1 to 2^40",
+                          input->path, (unsigned long long)header->count);
+    }
+    input->count = header->count;
+    input->n_batches = nn_plan_batches(input->plan, header->count);
+    return SOTTO_OK;
+}
+
+sotto_status run_input_open(run_input *input, const nn_plan *plan,
+                            const rlwe_context *context, const char *path,
+                            sotto_error *err)
+{
+    *input = (run_input){.plan = plan, .context = context, .path = path};
+    SOTTO_TRY(
+        rlwe_file_open(&input->file, path, context, RLWE_FILE_CIPHERTEXT, err));
+    return check_header(input, err);
+}
+
+sotto_status run_input_start(run_input *input, nn_control *control,
+                             sotto_error *err)
+{
+    const size_t each = rlwe_ct_record_max(input->context);
+    input->control = control;
+    input->cap = run_chunk(control, each);
+    input->raw = sotto_calloc(input->cap, sizeof *input->raw);
+    input->bytes = sotto_calloc(input->cap, each);
+    if (input->raw == NULL || input->bytes == NULL) {
+        return sotto_fail(err, SOTTO_ERR_MEMORY,
+                          "out of memory for %zu records of %s", input->cap,
+                          input->path);
+    }
+    for (size_t i = 0; i < input->cap; i++) {
+        input->raw[i].bytes = input->bytes + i * each;
+    }
+    return SOTTO_OK;
+}
+
+void run_input_close(run_input *input)
+{
+    rlwe_file_close(input->file);
+    sotto_free(input->raw);
+    sotto_free(input->bytes);
+    *input = (run_input){0};
+}
+
+/* ---- Records ------------------------------------------------------------- */
+
+/* Reads the next record into raw[at]; at_end as rlwe_read_raw_ct. */
+static sotto_status next_record(run_input *input, size_t at, bool *at_end,
+                                sotto_error *err)
+{
+    if (input->ahead) {
+        SOTTO_ASSERT(at == 0);
+        input->ahead = false;
+        *at_end = false;
+        return SOTTO_OK;
+    }
+    return rlwe_read_raw_ct(input->file, &input->raw[at], at_end, err);
+}
+
+/* Passes over records that claim to belong to earlier batches. A false claim
+ * makes a later batch incomplete, which is found. */
+static sotto_status find_batch(run_input *input, uint64_t batch,
+                               sotto_error *err)
+{
+    bool at_end = false;
+    do {
+        SOTTO_TRY(next_record(input, 0, &at_end, err));
+    } while (!at_end && input->raw[0].index < batch);
+    if (at_end) {
+        return sotto_fail(err, SOTTO_ERR_FORMAT,
+                          "%s ends before batch %llu of %llu; expected all "
+                          "batches that are worked on, in order",
+                          input->path, (unsigned long long)batch,
+                          (unsigned long long)input->n_batches);
+    }
+    input->ahead = true;
+    return SOTTO_OK;
+}
+
+typedef struct item_job {
+    run_input *input;
+    size_t first; /* item of raw[0] */
+    run_item fn;
+    void *arg;
+} item_job;
+
+static sotto_status item_task(void *arg, size_t task, int worker,
+                              sotto_error *err)
+{
+    const item_job *job = arg;
+    return job->fn(job->arg, &job->input->raw[task],
+                   (uint32_t)(job->first + task), worker, err);
+}
+
+sotto_status run_input_batch(run_input *input, uint64_t batch, uint64_t work,
+                             run_item fn, void *arg, sotto_error *err)
+{
+    SOTTO_TRY(find_batch(input, batch, err));
+    item_job job = {.input = input, .fn = fn, .arg = arg};
+    while (job.first < input->n_items) {
+        const size_t left = input->n_items - job.first;
+        const size_t n = left < input->cap ? left : input->cap;
+        for (size_t i = 0; i < n; i++) {
+            bool at_end;
+            SOTTO_TRY(next_record(input, i, &at_end, err));
+            if (at_end) {
+                return sotto_fail(err, SOTTO_ERR_FORMAT,
+                                  "%s is truncated: batch %llu has %zu of %zu "
+                                  "ciphertexts",
+                                  input->path, (unsigned long long)batch,
+                                  job.first + i, input->n_items);
+            }
+        }
+        SOTTO_TRY(
+            nn_control_run(input->control, n, work, item_task, &job, err));
+        job.first += n;
+    }
+    return SOTTO_OK;
+}
+
+static sotto_status check_shape(const run_input *input, const ckks_ct *ct,
+                                uint64_t number, sotto_error *err)
+{
+    const double difference = fabs(ct->scale - input->scale);
+    const bool scale_ok = input->exact_scale
+                              ? ct->scale == input->scale
+                              : difference <= 0x1p-40 * input->scale;
+    if (ct->ct.level != input->level ||
+        ct->ct.n_components != input->n_components) {
+        return sotto_fail(err, SOTTO_ERR_MISMATCH,
+                          "%s, record %llu: a ciphertext of %d components at "
+                          "level %d; the plan expects %d at level %d",
+                          input->path, (unsigned long long)number,
+                          ct->ct.n_components, ct->ct.level,
+                          input->n_components, input->level);
+    }
+    if (!scale_ok) { /* so is what is not a number */
+        return sotto_fail(err, SOTTO_ERR_SCALE,
+                          "%s, record %llu: a ciphertext of scale %.17g; the "
+                          "plan expects %.17g",
+                          input->path, (unsigned long long)number, ct->scale,
+                          input->scale);
+    }
+    return SOTTO_OK;
+}
+
+sotto_status run_input_parse(const run_input *input, ckks_ct *ct,
+                             const rlwe_raw_ct *raw, uint64_t batch,
+                             uint32_t item, sotto_error *err)
+{
+    uint64_t scale_bits, index;
+    uint32_t have;
+    SOTTO_TRY(rlwe_parse_ct(input->file, input->context, &ct->ct, &scale_bits,
+                            &index, &have, raw, err));
+    memcpy(&ct->scale, &scale_bits, sizeof ct->scale);
+    if (index != batch || have != item) {
+        return sotto_fail(err, SOTTO_ERR_FORMAT,
+                          "%s, record %llu: ciphertext %u of batch %llu; "
+                          "expected %u of batch %llu: records are missing, "
+                          "doubled or out of order",
+                          input->path, (unsigned long long)raw->number, have,
+                          (unsigned long long)index, item,
+                          (unsigned long long)batch);
+    }
+    return check_shape(input, ct, raw->number, err);
+}
+
+sotto_status run_input_end(run_input *input, sotto_error *err)
+{
+    bool at_end;
+    SOTTO_TRY(next_record(input, 0, &at_end, err));
+    if (!at_end) {
+        return sotto_fail(err, SOTTO_ERR_FORMAT,
+                          "%s, record %llu: more than the %llu batches of %zu "
+                          "ciphertexts announced",
+                          input->path, (unsigned long long)input->raw[0].number,
+                          (unsigned long long)input->n_batches, input->n_items);
+    }
+    return SOTTO_OK;
+}
