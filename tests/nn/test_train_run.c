@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -14,6 +15,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "nn/graph/plain.h"
+#include "nn/graph/statistics.h"
 #include "nn/train/trainer_internal.h"
 #include "tests/support/fail.h"
 #include "tests/support/folder.h"
@@ -438,6 +440,9 @@ static void check_export(const char *layers, const char *const *names,
     assert_true(fabs(range.min - lowest) < 1e-6);
     assert_true(fabs(range.max - highest) < 1e-6);
     assert_string_equal(nn_graph_metadata(graph, "sotto.train.seed"), "1");
+    const char *sizes = nn_graph_metadata(graph, NN_STATISTICS_KEY);
+    assert_non_null(sizes);
+    assert_true(strtod(sizes, NULL) > 0.3 && strtod(sizes, NULL) < 0.7);
 
     nn_net_free(net);
     nn_dataset_clear(&data);
