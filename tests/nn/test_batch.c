@@ -167,6 +167,22 @@ static const hand_spec residual_before = {
              {.weight_bits = 0, .level = 2},
              {.weight_bits = 8, .level = 2, .relinearise_source = true}}};
 
+/* Branches at different levels, scales and sizes. */
+static const hand_spec branches = {
+    .params = {.log2_n = 10,
+               .log2_q = BITS(46, 46, 32, 32, 47),
+               .level = LEVELS("abcd", "abc", "ab"),
+               .gadget = LEVELS("abcd|0123|e"),
+               .max_power = 2},
+    .input_bits = 22,
+    .step = {{.weight_bits = 8},
+             {.weight_bits = 0, .level = 1, .relinearise = true},
+             {.weight_bits = 4, .level = 1},
+             {.weight_bits = 0, .level = 2, .relinearise = true},
+             {.weight_bits = 8},
+             {.weight_bits = 0, .level = 1},
+             {.weight_bits = 8, .level = 2}}};
+
 /* ---- Results ------------------------------------------------------------- */
 
 /* Scores against the network in the clear, and the same bits on 1, 2 and 7
@@ -246,6 +262,12 @@ static void test_batch_residual_extended(void **state)
 {
     (void)state;
     check_case(hand_net_residual(), &residual_extended, -18.2);
+}
+
+static void test_batch_branches(void **state)
+{
+    (void)state;
+    check_case(hand_net_branches(), &branches, -16.8);
 }
 
 static void test_batch_residual_before(void **state)
@@ -497,6 +519,7 @@ int main(void)
         cmocka_unit_test(test_batch_residual),
         cmocka_unit_test(test_batch_residual_extended),
         cmocka_unit_test(test_batch_residual_before),
+        cmocka_unit_test(test_batch_branches),
         cmocka_unit_test(test_batch_run_allocates_nothing),
         cmocka_unit_test(test_batch_layout),
         cmocka_unit_test(test_batch_trace),

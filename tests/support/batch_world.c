@@ -96,6 +96,28 @@ nn_graph *hand_net_residual(void)
     return graph;
 }
 
+nn_graph *hand_net_branches(void)
+{
+    nn_graph *graph;
+    test_random random = {44};
+    const nn_shape shape = {.rank = 3, .dim = {1, 4, 4}};
+    CHECK(nn_graph_new(&graph, "pixels", &shape, err));
+    const int c = add_conv(graph, "conv1", 0, 1, 2, 1, &random);
+    int x = add_square(graph, "sq1", c);
+    x = add_conv(graph, "conv2", x, 2, 2, 1, &random);
+    CHECK(nn_graph_binary(graph, &x, "join", x, c, NN_OP_ADD, err));
+    const int y = add_square(graph, "sq2", x);
+    x = add_conv(graph, "conv3", c, 2, 1, 2, &random);
+    const int both[] = {y, add_square(graph, "sq3", x)};
+    const nn_shape flat[] = {{.rank = 1, .dim = {32}}, {.rank = 1, .dim = {4}}};
+    int part[2];
+    CHECK(nn_graph_reshape(graph, &part[0], "y", both[0], &flat[0], err));
+    CHECK(nn_graph_reshape(graph, &part[1], "u", both[1], &flat[1], err));
+    CHECK(nn_graph_concat(graph, &x, "all", part, 2, 0, err));
+    (void)add_dense(graph, "dense", x, 36, 3, &random);
+    return graph;
+}
+
 /* ---- Plans --------------------------------------------------------------- */
 
 /* Scale and components of a step by the rules of plan.h, written again. */

@@ -40,6 +40,10 @@ nn_graph *hand_net_plain(void);
  * steps; the third and the last read c as well. */
 nn_graph *hand_net_residual(void);
 
+/* [1,4,4] -> c = conv(x); y = conv(c²) + c; u = conv(c); 3 scores of y² and
+ * u². Seven steps; c is read at its own level after it was dropped for y. */
+nn_graph *hand_net_branches(void);
+
 /* Takes over the graph; makes plan, keys, images and expected scores. Noise and
  * ranges of the plan are wide: he_noise_std 2^-6, scores up to 2^10. */
 batch_world batch_world_new(nn_graph *graph, const hand_spec *spec,
