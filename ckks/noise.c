@@ -151,8 +151,25 @@ sotto_status ckks_noise_measure(const ckks_encoder *encoder,
     return status;
 }
 
-double ckks_noise_factor(double n_values, double log2_confidence)
+/* The union bound over n_values in nats, one bit to spare. */
+static double union_nats(double n_values, double log2_confidence)
 {
     const double ln2 = 0.69314718055994530942;
-    return sqrt(2 * ln2 * (log2_confidence + log2(n_values) + 1));
+    return ln2 * (log2_confidence + log2(n_values) + 1);
+}
+
+double ckks_noise_factor(double n_values, double log2_confidence)
+{
+    return sqrt(2 * union_nats(n_values, log2_confidence));
+}
+
+double ckks_noise_tail_factor(double n_values, double log2_confidence,
+                              int power)
+{
+    if (power == 0) {
+        return ckks_noise_factor(n_values, log2_confidence);
+    }
+    const double i = power;
+    const double e = union_nats(n_values, log2_confidence) * i / (i + 1);
+    return sqrt(2 * pow(e, i + 1) / (i * tgamma(i + 1)));
 }

@@ -65,7 +65,21 @@ ckks_noise_measure(const ckks_encoder *encoder, const rlwe_context *context,
 
 /* The factor z by which a Gaussian of this variance is exceeded with
  * probability <= 2^-log2_confidence somewhere among n_values values (union
- * bound): z = sqrt(2 ln 2 · (log2_confidence + log2(n_values) + 1)). */
+ * bound): z = sqrt(2 ln 2 · (log2_confidence + log2(n_values) + 1)).
+ * Only for noise that the secret does not multiply (fresh symmetric encryption,
+ * encoding); for anything else ckks_noise_tail_factor. */
 double ckks_noise_factor(double n_values, double log2_confidence);
+
+/* The same for noise that s^power multiplies: a division of k components leaves
+ * power k - 1, a relinearisation or rotation power 1. Its variance at slot j
+ * goes with |s(zeta_j)|^(2·power), which is no average: s(zeta_j) is one and
+ * the same for all ciphertexts, so that the tail stays heavy however many
+ * ciphertexts are added up (power 1: exponential instead of Gaussian).
+ * math: with L = ln 2 · (log2_confidence + log2(n_values) + 1) and
+ * E = L·power/(power + 1), z = sqrt(2·E^(power + 1) / (power·power!)), from
+ * the largest of exp(-E - z²·power!/(2·E^power)) over E = |s|²/(2N/3), which
+ * is exponentially distributed. power 0: ckks_noise_factor; power 1: L/√2. */
+double ckks_noise_tail_factor(double n_values, double log2_confidence,
+                              int power);
 
 #endif
