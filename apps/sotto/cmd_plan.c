@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT
+ * sotto plan: what is fixed before any key exists.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "apps/sotto/commands.h"
+#include "apps/sotto/load.h"
+#include "apps/sotto/show.h"
+#include "base/mem.h"
+#include "nn/graph/statistics.h"
+
+/* Images that calibration holds at a time. */
+#define CALIBRATE_BLOCK 256
+
+/* The normalisation of a command line in floats. */
+typedef struct norm {
+    float mean[NN_PLAN_MAX_MEAN];
+    float std[NN_PLAN_MAX_MEAN];
+    int n;
+} norm;
+
+static sotto_status norm_of(app_state *app, norm *out,
+                            const plan_options *options, sotto_error *err)
+{
+    if (options->mean.n != options->std.n ||
+        options->mean.n > NN_PLAN_MAX_MEAN) {
+        return app_usage(app, err,
+                         "--mean has %zu and --std %zu numbers, expected one "
+                         "or one for each channel (at most %d) in both",
+                         options->mean.n, options->std.n, NN_PLAN_MAX_MEAN);
+    }
+    out->n = (int)options->mean.n;
+    for (int i = 0; i < out->n; i++) {
+        out->mean[i] = (float)options->mean.value[i];
+        out->std[i] = (float)options->std.value[i];
+    }
+    return SOTTO_OK;
+}
+
+/* Adds all images of an open sequence to the statistics. */
+static sotto_status add_images(app_state *app, nn_statistics *statistics,
+                               const nn_network *network, load_images *images,
+                               sotto_error *err)
+{
+    float *block =
+        sotto_calloc(CALIBRATE_BLOCK, images->pixels * sizeof(float));
+    if (block == NULL) {
+        return sotto_fail(err, SOTTO_ERR_MEMORY, "out of memory calibrating");
+    }
+    sotto_status status = SOTTO_OK;
+    const double start = app_seconds();
+    for (uint64_t at = 0; at < images->count && status == SOTTO_OK;
+         at += CALIBRATE_BLOCK) {
+        const uint64_t left = images->count - at;
+        const size_t n =
+            left < CALIBRATE_BLOCK ? (size_t)left : CALIBRATE_BLOCK;
+        status = load_images_read(images, block, at, n, err);
+        if (status == SOTTO_OK) {
+            status = nn_statistics_add(statistics, network, app->pool, block, n,
+                                       err);
+        }
+        if (status == SOTTO_OK) {
+            status = app_check_cancel(app, err);
+        }
+        const nn_progress progress = {"calibrate", at + n, images->count,
+                                      app_seconds() - start};
+        app_progress(app, &progress);
+    }
+    sotto_free(block);
+    return status;
+}
+
+/* Statistics of the images at path. owner: nn_statistics_clear, also on error.
+ */
+static sotto_status calibrate(app_state *app, nn_statistics *statistics,
+                              const nn_network *network, const char *path,
+                              sotto_error *err)
+{
+    SOTTO_TRY(nn_statistics_init(statistics, network, err));
+    const opt_list paths = {1, &path};
+    load_images images;
+    SOTTO_TRY(load_images_files(&images, &paths, (opt_pair){0, 0},
+                                &network->input_shape, err));
+    const sotto_status status =
+        add_images(app, statistics, network, &images, err);
+    load_images_clear(&images);
+    return status;
+}
+
+static sotto_status make_plan(app_state *app, nn_plan **plan,
+                              const load_model *model, const norm *normalise,
+                              const plan_options *options, sotto_error *err)
+{
+    nn_statistics statistics = {0, NULL};
+    sotto_status status = SOTTO_OK;
+    if (options->calibrate != NULL) {
+        status = calibrate(app, &statistics, model->network, options->calibrate,
+                           err);
+        app_progress_end(app);
+    }
+    if (status == SOTTO_OK) {
+        const nn_plan_options wanted = {
+            .images = options->images,
+            .range_margin = options->margin,
+            .he_target = options->he_error,
+            .rounding_target = options->rounding_error,
+            .confidence = options->confidence,
+            .log2_n = (int)options->log2_n,
+            .security = options->security != NULL ? atoi(options->security) : 0,
+            .allow_insecure = options->insecure,
+            .public_key = options->public_key,
+            .statistics = options->calibrate != NULL ? &statistics : NULL,
+            .mean = normalise->mean,
+            .std = normalise->std,
+            .n_mean = normalise->n,
+        };
+        status = nn_plan_make(plan, model->network, &wanted, err);
+    }
+    nn_statistics_clear(&statistics);
+    return status;
+}
+
+static sotto_status write_plan(nn_plan *plan, const char *path,
+                               sotto_error *err)
+{
+    char *words = NULL;
+    size_t len_bytes = 0;
+    SOTTO_TRY(nn_plan_write(&words, &len_bytes, plan, err));
+    sotto_output *out = NULL;
+    sotto_status status =
+        sotto_output_open(&out, path, SOTTO_OUTPUT_PUBLIC, false, err);
+    if (status == SOTTO_OK) {
+        status = sotto_output_write(out, words, len_bytes, err);
+    }
+    sotto_free(words);
+    if (status != SOTTO_OK) {
+        sotto_output_discard(out);
+        return status;
+    }
+    return sotto_output_commit(out, err);
+}
+
+/* Makes and writes the plan of a loaded model. */
+static sotto_status plan_model(app_state *app, nn_plan **plan,
+                               const load_model *model, const norm *normalise,
+                               const plan_options *options, sotto_error *err)
+{
+    const sotto_status status =
+        make_plan(app, plan, model, normalise, options, err);
+    if (status != SOTTO_OK) {
+        return sotto_fail_prefix(err, status, "%s", options->model);
+    }
+    memcpy((*plan)->model_id, model->id, sizeof model->id);
+    return write_plan(*plan, options->out, err);
+}
+
+sotto_status plan_run(app_state *app, nn_plan **plan,
+                      const plan_options *options, sotto_error *err)
+{
+    *plan = NULL;
+    norm normalise;
+    load_model model;
+    SOTTO_TRY(norm_of(app, &normalise, options, err));
+    SOTTO_TRY(load_model_file(
+        &model, options->model,
+        (load_normalise){normalise.mean, normalise.std, normalise.n}, true,
+        err));
+    const sotto_status status =
+        plan_model(app, plan, &model, &normalise, options, err);
+    load_model_clear(&model);
+    if (status != SOTTO_OK) {
+        sotto_free(*plan);
+        *plan = NULL;
+    }
+    return status;
+}
+
+/* ---- What is shown ------------------------------------------------------- */
+
+/* What follows from the weights: for the model's owner only. */
+static void explain(text_out *out, const nn_plan *plan)
+{
+    text_put(out, "\nfor the model's owner only:\n");
+    text_printf(out, "%4s  %-18s %11s %12s %10s\n", "step", "name",
+                "weight bits", "largest", "log2 s");
+    for (int k = 0; k < plan->n_steps; k++) {
+        const nn_plan_step *s = &plan->step[k];
+        text_printf(out, "%4d  %-18.18s %11d %12g %10.6f\n", k + 1, s->name,
+                    s->weight_bits, s->range, log2(s->scale));
+    }
+}
+
+static sotto_status report(app_state *app, const nn_plan *plan,
+                           const plan_options *options, sotto_error *err)
+{
+    rlwe_context *context = NULL;
+    nn_plan_bytes bytes;
+    SOTTO_TRY(nn_plan_sizes(&bytes, plan, err));
+    SOTTO_TRY(rlwe_context_new(&context, &plan->params, err));
+    text_out out;
+    text_init(&out);
+    show_plan(&out, plan, context, &bytes);
+    text_put(&out, "\n");
+    show_steps(&out, plan);
+    if (options->explain) {
+        explain(&out, plan);
+    }
+    if (context->params.security_bits == 0) {
+        app_warn(app, "the parameters are insecure: what is encrypted with "
+                      "them is not secret");
+    }
+    app_say_text(app, &out);
+    app_json file;
+    sotto_status status = app_json_open(&file, options->common.json, err);
+    if (status == SOTTO_OK && file.open) {
+        json_string(&file.j, "model", options->model);
+        show_plan_json(&file.j, plan, context, &bytes);
+    }
+    if (status == SOTTO_OK) {
+        status = app_json_close(&file, err);
+    }
+    rlwe_context_free(context);
+    return status;
+}
+
+static sotto_status run(app_state *app, void *values, sotto_error *err)
+{
+    const plan_options *options = values;
+    SOTTO_TRY(app_claim_output(app, options->out, err));
+    nn_plan *plan = NULL;
+    SOTTO_TRY(plan_run(app, &plan, options, err));
+    const sotto_status status = report(app, plan, options, err);
+    sotto_free(plan);
+    return status;
+}
+
+static const opt_spec specs[] = {
+    {"-o", OPT_TEXT, offsetof(plan_options, out), "FILE",
+     "write the plan to FILE", 0, 0, true},
+    {"--images", OPT_COUNT, offsetof(plan_options, images), "N",
+     "plan for N images (default 1)", 1, 1099511627776.0, false},
+    {"--explain", OPT_FLAG, offsetof(plan_options, explain), NULL,
+     "also show what follows from the weights", 0, 0, false},
+    {"--calibrate", OPT_TEXT, offsetof(plan_options, calibrate), "IMAGES",
+     "take value ranges from these training images\n"
+     "(default: from the model's metadata)",
+     0, 0, false},
+    {"--margin", OPT_REAL, offsetof(plan_options, margin), "X",
+     "widen all ranges by this factor (default 1.3)", 1, 1000, false},
+    {"--mean", OPT_REALS, offsetof(plan_options, mean), "M[,M...]",
+     "subtract this from pixels in [0,1], per channel", -1000, 1000, false},
+    {"--std", OPT_REALS, offsetof(plan_options, std), "S[,S...]",
+     "then divide by this", 1e-6, 1e6, false},
+    {"--he-error", OPT_REAL, offsetof(plan_options, he_error), "E",
+     "largest HE error of a score (default 2^-11 of their range)", 1e-12, 1e6,
+     false},
+    {"--rounding-error", OPT_REAL, offsetof(plan_options, rounding_error), "E",
+     "largest error by weight rounding (default 2^-8 of it)", 1e-12, 1e6,
+     false},
+    {"--confidence", OPT_REAL, offsetof(plan_options, confidence), "C",
+     "errors exceeded with probability 2^-C (default 20)", 1, 200, false},
+    {"--security", OPT_CHOICE, offsetof(plan_options, security), "128|192|256",
+     "bits of security (default 128)", 0, 0, false},
+    {"--log2-n", OPT_COUNT, offsetof(plan_options, log2_n), "L",
+     "ring degree 2^L (default: searched)", 10, 17, false},
+    {"--public", OPT_FLAG, offsetof(plan_options, public_key), NULL,
+     "allow encryption under a public key", 0, 0, false},
+    {"--insecure-parameters", OPT_FLAG, offsetof(plan_options, insecure), NULL,
+     "accept less than 128 bits of security, for tests", 0, 0, false}};
+
+static const opt_operand operands[] = {
+    {"MODEL", offsetof(plan_options, model), false, false}};
+
+const app_command cmd_plan = {
+    "plan",
+    "plan the encrypted run of a model",
+    "Reads an ONNX file and fixes ring, moduli, levels, scales, keys and the\n"
+    "errors to expect. The plan goes to clients; the model stays.\n",
+    {specs, sizeof specs / sizeof specs[0], operands, 1},
+    sizeof(plan_options),
+    run};
