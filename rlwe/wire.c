@@ -316,7 +316,7 @@ static sotto_status next_header(rlwe_file_reader *reader, const uint8_t *magic,
     } else if (memcmp(header.key_id, first->key_id, RLWE_KEY_ID_BYTES) != 0) {
         differs = "key";
     } else if (header.count != first->count) {
-        differs = "number of images";
+        differs = "count of items";
     } else if (header.insecure != first->insecure ||
                header.from_seed != first->from_seed) {
         differs = "marks (insecure, seeded)";
