@@ -24,8 +24,7 @@ typedef struct judge {
     nn_draft *draft;
     nn_draft_tensor tensor[NN_PLAN_MAX_STEPS + 1];
     nn_error_terms terms;
-    double he[NN_PLAN_MAX_STEPS + 1];
-    double rounding[NN_PLAN_MAX_STEPS + 1];
+    nn_error error[NN_PLAN_MAX_STEPS + 1];
     double need[NN_MAX_SEGMENTS]; /* bits that Q must have */
     bool keys;
 } judge;
@@ -259,38 +258,59 @@ static double added_variance(const judge *j, int k)
     return variance;
 }
 
-void nn_propagate(const nn_search *search, const nn_error_terms *terms,
-                  double *he, double *rounding)
+double nn_he_error(const nn_search *search, const nn_error *error)
 {
-    he[0] = terms->fresh;
-    rounding[0] = 0;
+    return search->z * sqrt(error->fresh) + search->z_tail * sqrt(error->added);
+}
+
+/* Errors behind an affine map: those of its sources times its norms, and its
+ * own weights' rounding. */
+static nn_error map_error(const nn_search *search, const nn_error_terms *terms,
+                          const nn_error *error, int k)
+{
+    const nn_step_facts *facts = &search->facts[k];
+    const bool last = k + 1 == search->n_steps;
+    nn_error std = {0, 0, 0};
+    double own = 0;
+    for (int p = 0; p < facts->n_parts; p++) {
+        const nn_map_part *part = &facts->part[p];
+        const nn_error *in = &error[part->source];
+        const double gain = last ? part->row_norm : part->spectral;
+        const double factor_bits =
+            terms->product_bits[k] - terms->scale_bits[part->source];
+        const double rms = search->rms[part->source];
+        std.fresh += gain * sqrt(in->fresh);
+        std.added += gain * sqrt(in->added);
+        std.rounding += gain * sqrt(in->rounding);
+        own += (double)part->row_terms * ROUNDING_VARIANCE * rms * rms *
+               exp2(-2 * factor_bits);
+    }
+    return (nn_error){.fresh = std.fresh * std.fresh,
+                      .added = std.added * std.added,
+                      .rounding = std.rounding * std.rounding + own};
+}
+
+/* Variance behind the square of values of this root-mean-square. */
+static double square_variance(double variance, double rms)
+{
+    return 4 * rms * rms * variance + 2 * variance * variance;
+}
+
+void nn_propagate(const nn_search *search, const nn_error_terms *terms,
+                  nn_error *error)
+{
+    error[0] = (nn_error){.fresh = terms->fresh};
     for (int k = 0; k < search->n_steps; k++) {
-        const nn_step_facts *facts = &search->facts[k];
-        const bool last = k + 1 == search->n_steps;
-        if (facts->kind == NN_STEP_AFFINE) {
-            double he_std = 0;
-            double rounding_std = 0;
-            double own = 0;
-            for (int p = 0; p < facts->n_parts; p++) {
-                const nn_map_part *part = &facts->part[p];
-                const double gain = last ? part->row_norm : part->spectral;
-                const double factor_bits =
-                    terms->product_bits[k] - terms->scale_bits[part->source];
-                const double rms = search->rms[part->source];
-                he_std += gain * sqrt(he[part->source]);
-                rounding_std += gain * sqrt(rounding[part->source]);
-                own += (double)part->row_terms * ROUNDING_VARIANCE * rms * rms *
-                       exp2(-2 * factor_bits);
-            }
-            he[k + 1] = he_std * he_std;
-            rounding[k + 1] = rounding_std * rounding_std + own;
+        if (search->facts[k].kind == NN_STEP_AFFINE) {
+            error[k + 1] = map_error(search, terms, error, k);
         } else {
-            const double gain = 4 * search->rms[k] * search->rms[k];
-            he[k + 1] = gain * he[k] + 2 * he[k] * he[k];
-            rounding[k + 1] =
-                gain * rounding[k] + 2 * rounding[k] * rounding[k];
+            const double rms = search->rms[k];
+            error[k + 1] =
+                (nn_error){.fresh = square_variance(error[k].fresh, rms),
+                           .added = square_variance(error[k].added, rms),
+                           .rounding = square_variance(error[k].rounding, rms)};
         }
-        he[k + 1] += terms->added[k];
+        error[k + 1].added += terms->added[k];
     }
 }
 
@@ -308,9 +328,10 @@ static void judge_errors(judge *j)
         terms->added[k] = added_variance(j, k);
         terms->scale_bits[k + 1] = j->tensor[k + 1].scale_bits;
     }
-    nn_propagate(j->search, terms, j->he, j->rounding);
-    draft->he_std = sqrt(j->he[n_steps]);
-    draft->rounding_std = sqrt(j->rounding[n_steps]);
+    nn_propagate(j->search, terms, j->error);
+    const nn_error *scores = &j->error[n_steps];
+    draft->he_error = nn_he_error(j->search, scores);
+    draft->rounding_error = j->search->z * sqrt(scores->rounding);
 }
 
 int nn_draft_limbs(const nn_draft *draft, int segment)

@@ -31,7 +31,8 @@ typedef struct nn_search {
     int n_steps;
     double range_bits[NN_PLAN_MAX_STEPS + 1]; /* log2 of the planned bound */
     double rms[NN_PLAN_MAX_STEPS + 1];
-    double z; /* deviations that a prediction covers */
+    double z; /* deviations that a prediction covers: Gaussian errors … */
+    double z_tail; /* … and those that the secret multiplies */
     double he_target;
     double rounding_target;
     int security;
@@ -67,9 +68,9 @@ typedef struct nn_draft {
     nn_prime_group special;                  /* count 0: no keys needed */
     int digit_limbs;                         /* limbs per digit */
     double total_bits;                       /* with special moduli */
-    double he_std;
-    double rounding_std;
-    double seconds; /* all batches, one core */
+    double he_error;       /* predicted, largest of any score */
+    double rounding_error; /* … */
+    double seconds;        /* all batches, one core */
     bool feasible;
 } nn_draft;
 
@@ -104,11 +105,22 @@ typedef struct nn_error_terms {
     double scale_bits[NN_PLAN_MAX_STEPS + 1]; /* log2 scale of a tensor */
 } nn_error_terms;
 
+/* Variance bounds of one tensor's errors, in values. */
+typedef struct nn_error {
+    double fresh;    /* of encryption: Gaussian */
+    double added;    /* of divisions and key switches, which the secret
+                      * multiplies: a heavier tail (ckks/noise.h) */
+    double rounding; /* of weights */
+} nn_error;
+
 /* Carries the terms through the network (analysis_internal.h).
- * shape: he, rounding double[n_steps + 1]: variance bounds of every tensor,
- * the scores' by row norms. */
+ * shape: error [n_steps + 1]: bounds of every tensor, the scores' by row
+ * norms. */
 void nn_propagate(const nn_search *search, const nn_error_terms *terms,
-                  double *he, double *rounding);
+                  nn_error *error);
+
+/* The largest HE error that is predicted from such variances. */
+double nn_he_error(const nn_search *search, const nn_error *error);
 
 /* Finds the best draft for ring degrees log2_n in [first, last].
  * error: SOTTO_ERR_LEVEL with what is needed and the cheapest fix. */

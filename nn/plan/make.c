@@ -208,8 +208,7 @@ static sotto_status predict(nn_plan *plan, const nn_search *search,
     rlwe_context *context = NULL;
     SOTTO_TRY(rlwe_context_new(&context, &plan->params, err));
     nn_error_terms terms;
-    double he[NN_PLAN_MAX_STEPS + 1];
-    double rounding[NN_PLAN_MAX_STEPS + 1];
+    nn_error error[NN_PLAN_MAX_STEPS + 1];
     const double fresh =
         plan->params.has_public
             ? fmax(ckks_noise_fresh(context), ckks_noise_fresh_public(context))
@@ -226,14 +225,15 @@ static sotto_status predict(nn_plan *plan, const nn_search *search,
                 : 2 * terms.scale_bits[k];
     }
     rlwe_context_free(context);
-    nn_propagate(search, &terms, he, rounding);
+    nn_propagate(search, &terms, error);
     for (int k = 0; k < plan->n_steps; k++) {
-        plan->step[k].he_error = search->z * sqrt(he[k + 1]);
+        plan->step[k].he_error = nn_he_error(search, &error[k + 1]);
     }
     const nn_plan_step *last = &plan->step[plan->n_steps - 1];
-    plan->he_noise_std = sqrt(he[plan->n_steps]);
-    plan->he_error = search->z * plan->he_noise_std;
-    plan->rounding_error = search->z * sqrt(rounding[plan->n_steps]);
+    const nn_error *scores = &error[plan->n_steps];
+    plan->he_noise_std = sqrt(scores->fresh + scores->added);
+    plan->he_error = nn_he_error(search, scores);
+    plan->rounding_error = search->z * sqrt(scores->rounding);
     plan->margin_bits = nn_plan_log2_q(plan, last->level) - log2(last->scale) -
                         log2(last->range) - 1;
     return SOTTO_OK;
@@ -261,8 +261,9 @@ static sotto_status prepare(nn_search *search, nn_plan *plan,
     search->rounding_target = or_default(options->rounding_target,
                                          ldexp(scores, -DEFAULT_ROUNDING_BITS));
     plan->confidence = or_default(options->confidence, DEFAULT_CONFIDENCE);
-    search->z = ckks_noise_factor(
-        (double)search->images * (double)network->n_outputs, plan->confidence);
+    const double n_scores = (double)search->images * (double)network->n_outputs;
+    search->z = ckks_noise_factor(n_scores, plan->confidence);
+    search->z_tail = ckks_noise_tail_factor(n_scores, plan->confidence, 1);
     return SOTTO_OK;
 }
 

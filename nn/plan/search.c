@@ -34,8 +34,8 @@ typedef struct hunt {
 /* By what factor a draft's errors pass their targets (<= 1: accepted). */
 static double excess(const nn_search *s, const nn_draft *d)
 {
-    return fmax(s->z * d->he_std / s->he_target,
-                s->z * d->rounding_std / s->rounding_target);
+    return fmax(d->he_error / s->he_target,
+                d->rounding_error / s->rounding_target);
 }
 
 /* What is minimised: time, and a little for size, which breaks ties. */
@@ -174,9 +174,8 @@ static sotto_status nothing_fits(const hunt *h, int last_log2_n,
             "%.2g, weight rounding %.2g of %.2g); train with smaller "
             "activations, or allow larger errors",
             h->nearest->log2_n, h->nearest->total_bits, h->nearest_excess,
-            h->search->z * h->nearest->he_std, h->search->he_target,
-            h->search->z * h->nearest->rounding_std,
-            h->search->rounding_target);
+            h->nearest->he_error, h->search->he_target,
+            h->nearest->rounding_error, h->search->rounding_target);
     }
     const int bound = rlwe_security_max_log2(last_log2_n, h->search->security);
     return sotto_fail(err, SOTTO_ERR_LEVEL,
