@@ -37,7 +37,8 @@ sotto_status nn_onnx_read(nn_graph **graph, const void *data, size_t len_bytes,
 
 /* Writes a graph as an ONNX model: the same graph gives the same bytes.
  * A SCALE_SHIFT becomes Mul and/or Add (what is 1 or 0 is left out).
- * error: SOTTO_ERR_MEMORY; *data is then NULL.
+ * error: SOTTO_ERR_UNSUPPORTED (an average over a dilated window),
+ * SOTTO_ERR_MEMORY; *data is then NULL.
  * owner: the caller, sotto_free(*data). */
 sotto_status nn_onnx_write(uint8_t **data, size_t *len_bytes,
                            const nn_graph *graph,

@@ -4,7 +4,7 @@
  * onnx_parse.c turns bytes into the tables below (views into the file);
  * onnx_read.c walks the nodes in order; each node either has constant inputs
  * only and is computed at once (onnx_const.c), or becomes nodes of the graph
- * (onnx_ops.c for arithmetic, onnx_shape.c for what only moves elements).
+ * (onnx_linear.c, onnx_pointwise.c, onnx_shape.c).
  */
 #ifndef SOTTO_NN_GRAPH_ONNX_INTERNAL_H
 #define SOTTO_NN_GRAPH_ONNX_INTERNAL_H
@@ -15,8 +15,7 @@
 
 /* A file with more than this is refused. */
 #define NN_ONNX_MAX_NODES 65536
-#define NN_ONNX_MAX_NAMES                                                      \
-    ((size_t)1 << 20) /* inputs and outputs of all nodes */
+#define NN_ONNX_MAX_NAMES ((size_t)1 << 20) /* in all nodes */
 #define NN_ONNX_MAX_RANK 8
 #define NN_ONNX_MIN_OPSET 7
 #define NN_ONNX_MAX_OPSET 20
@@ -56,9 +55,9 @@ typedef struct nn_onnx_symbol {
     nn_onnx_kind kind;
     nn_view proto; /* INITIALIZER */
     nn_onnx_const constant;
-    int node;    /* VALUE: graph node */
-    size_t uses; /* by wanted nodes and as output, still to come */
-    bool wanted;
+    int node;          /* VALUE: graph node */
+    size_t uses;       /* by wanted nodes and as output, still to come */
+    bool shared;       /* another symbol stands for the same graph node */
     bool made_by_node; /* some node's output, for duplicates */
 } nn_onnx_symbol;
 
@@ -258,12 +257,14 @@ sotto_status nn_onnx_fold_arithmetic(nn_onnx_loader *l, nn_onnx_const *out,
                                      const nn_onnx_const *in,
                                      bool *done) SOTTO_MUST_CHECK;
 
-/* ---- onnx_ops.c, onnx_shape.c ---- */
+/* ---- onnx_linear.c, onnx_pointwise.c, onnx_shape.c ---- */
 
-/* Turns the node at work into graph nodes. *known is false when the operator
- * is of the other file's kind or unknown. */
-sotto_status nn_onnx_convert_op(nn_onnx_loader *l,
-                                bool *known) SOTTO_MUST_CHECK;
+/* Each turns the node at work into graph nodes if its operator is of that
+ * file's kind; *known is false otherwise. */
+sotto_status nn_onnx_convert_linear(nn_onnx_loader *l,
+                                    bool *known) SOTTO_MUST_CHECK;
+sotto_status nn_onnx_convert_pointwise(nn_onnx_loader *l,
+                                       bool *known) SOTTO_MUST_CHECK;
 sotto_status nn_onnx_convert_shape(nn_onnx_loader *l,
                                    bool *known) SOTTO_MUST_CHECK;
 

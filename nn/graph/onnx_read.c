@@ -97,7 +97,7 @@ sotto_status nn_onnx_give_value(nn_onnx_loader *l, int node)
 
 sotto_status nn_onnx_pass(nn_onnx_loader *l, size_t k)
 {
-    int node;
+    int node = 0;
 
     SOTTO_TRY(nn_onnx_want_value(l, &node, k));
     l->now->inputs[k]->shared = true;
@@ -255,7 +255,10 @@ static sotto_status convert(nn_onnx_loader *l)
     if (all_const(l->now) || nn_view_is(l->now->op, "Shape")) {
         SOTTO_TRY(take_constant(l, &known));
     } else {
-        SOTTO_TRY(nn_onnx_convert_op(l, &known));
+        SOTTO_TRY(nn_onnx_convert_linear(l, &known));
+        if (!known) {
+            SOTTO_TRY(nn_onnx_convert_pointwise(l, &known));
+        }
         if (!known) {
             SOTTO_TRY(nn_onnx_convert_shape(l, &known));
         }
