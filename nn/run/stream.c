@@ -149,6 +149,20 @@ static sotto_status item_task(void *arg, size_t task, int worker,
                    (uint32_t)(job->first + task), worker, err);
 }
 
+/* Reads up to `want` records into raw; *n receives how many there were. */
+static sotto_status read_records(run_input *input, size_t want, size_t *n,
+                                 sotto_error *err)
+{
+    bool at_end = false;
+    for (*n = 0; *n < want; (*n)++) {
+        SOTTO_TRY(next_record(input, *n, &at_end, err));
+        if (at_end) {
+            break;
+        }
+    }
+    return SOTTO_OK;
+}
+
 sotto_status run_input_batch(run_input *input, uint64_t batch, uint64_t work,
                              run_item fn, void *arg, sotto_error *err)
 {
@@ -156,21 +170,20 @@ sotto_status run_input_batch(run_input *input, uint64_t batch, uint64_t work,
     item_job job = {.input = input, .fn = fn, .arg = arg};
     while (job.first < input->n_items) {
         const size_t left = input->n_items - job.first;
-        const size_t n = left < input->cap ? left : input->cap;
-        for (size_t i = 0; i < n; i++) {
-            bool at_end;
-            SOTTO_TRY(next_record(input, i, &at_end, err));
-            if (at_end) {
-                return sotto_fail(err, SOTTO_ERR_FORMAT,
-                                  "%s is truncated: batch %llu has %zu of %zu "
-                                  "ciphertexts",
-                                  input->path, (unsigned long long)batch,
-                                  job.first + i, input->n_items);
-            }
-        }
+        const size_t want = left < input->cap ? left : input->cap;
+        size_t n;
+        SOTTO_TRY(read_records(input, want, &n, err));
+        /* What is there is looked at first: it may tell more than its end. */
         SOTTO_TRY(
             nn_control_run(input->control, n, work, item_task, &job, err));
         job.first += n;
+        if (n < want) {
+            return sotto_fail(err, SOTTO_ERR_FORMAT,
+                              "%s is truncated: batch %llu has %zu of %zu "
+                              "ciphertexts",
+                              input->path, (unsigned long long)batch, job.first,
+                              input->n_items);
+        }
     }
     return SOTTO_OK;
 }

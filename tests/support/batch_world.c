@@ -184,7 +184,7 @@ static nn_plan *make_plan(const nn_network *network, const hand_spec *spec)
         step->relinearise_source = hand->relinearise_source;
         step->relinearise = hand->relinearise;
         step->level = hand->level;
-        step->range = 1024;
+        step->range = 64;
         step->he_error = 0x1p-3;
         derive_step(plan, network, k);
     }

@@ -45,7 +45,7 @@ nn_graph *hand_net_residual(void);
 nn_graph *hand_net_branches(void);
 
 /* Takes over the graph; makes plan, keys, images and expected scores. Noise and
- * ranges of the plan are wide: he_noise_std 2^-6, scores up to 2^10. */
+ * ranges of the plan are wide: he_noise_std 2^-6, values up to 2^6. */
 batch_world batch_world_new(nn_graph *graph, const hand_spec *spec,
                             size_t n_images);
 
