@@ -123,8 +123,8 @@ world world_new(const world_spec *spec, const char *seed)
     CHECK(ckks_encoder_new(&w.encoder, w.context, err));
     CHECK(rlwe_secret_new(&w.secret, w.context, &w.root, err));
     if (spec->public_special) {
-        CHECK(rlwe_public_new(&w.public_key, w.context, w.secret, &w.root,
-                              err));
+        CHECK(
+            rlwe_public_new(&w.public_key, w.context, w.secret, &w.root, err));
     }
     make_keys(&w, spec);
     CHECK(ckks_evaluator_new(&w.ev, w.context, w.keys, err));
@@ -156,8 +156,7 @@ ckks_ct world_encrypt(world *w, const double *x, double scale, int level)
 {
     ckks_ct ct = world_ct(w);
     CHECK(ckks_encrypt(&ct, w->encoder, w->context, w->secret, x, w->slots,
-                       scale, level, &w->root, w->object++, 0, &w->arena,
-                       err));
+                       scale, level, &w->root, w->object++, 0, &w->arena, err));
     return ct;
 }
 
