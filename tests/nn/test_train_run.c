@@ -112,7 +112,7 @@ static nn_trainer *new_trainer(const nn_train_config *config, sotto_pool *pool)
 
 /* Copies the weights after an uninterrupted run on some threads. */
 static float *train_through(const nn_train_config *config, int threads,
-                            size_t *n_params)
+                            nn_train_summary *summary)
 {
     sotto_pool *pool = sotto_pool_new(threads);
     nn_trainer *trainer = new_trainer(config, pool);
@@ -120,9 +120,10 @@ static float *train_through(const nn_train_config *config, int threads,
     if (nn_trainer_run(trainer, NULL, &err) != SOTTO_OK) {
         fail_msg("%s", err.text);
     }
-    *n_params = nn_trainer_summary(trainer).n_params;
-    float *params = sotto_calloc(*n_params, sizeof(float));
-    memcpy(params, nn_trainer_params(trainer), *n_params * sizeof(float));
+    *summary = nn_trainer_summary(trainer);
+    float *params = sotto_calloc(summary->n_params, sizeof(float));
+    memcpy(params, nn_trainer_params(trainer),
+           summary->n_params * sizeof(float));
     nn_trainer_free(trainer);
     sotto_pool_free(pool);
     return params;
@@ -131,17 +132,18 @@ static float *train_through(const nn_train_config *config, int threads,
 static void test_train_equal_for_all_threads(void **state)
 {
     nn_train_config *config = new_config(NET, false);
-    size_t n_params = 0;
-    float *want = train_through(config, 1, &n_params);
+    nn_train_summary summary;
+    float *want = train_through(config, 1, &summary);
+    const size_t len_bytes = summary.n_params * sizeof(float);
     (void)state;
     for (int threads = 2; threads <= 7; threads += 5) {
-        float *got = train_through(config, threads, &n_params);
-        assert_memory_equal(got, want, n_params * sizeof(float));
+        float *got = train_through(config, threads, &summary);
+        assert_memory_equal(got, want, len_bytes);
         sotto_free(got);
     }
     (void)snprintf(config->seed, sizeof(config->seed), "2");
-    float *other = train_through(config, 1, &n_params);
-    assert_memory_not_equal(other, want, n_params * sizeof(float));
+    float *other = train_through(config, 1, &summary);
+    assert_memory_not_equal(other, want, len_bytes);
     sotto_free(other);
     sotto_free(want);
     sotto_free(config);
@@ -169,8 +171,8 @@ static void check_resume(const char *lines, int piece)
 {
     nn_train_config *config = new_config(lines, true);
     nn_train_config *plain = new_config(lines, false);
-    size_t n_params = 0;
-    float *want = train_through(plain, 1, &n_params);
+    nn_train_summary through;
+    float *want = train_through(plain, 1, &through);
     sotto_status status = SOTTO_ERR_CANCELLED;
     int pieces = 0;
 
@@ -186,9 +188,13 @@ static void check_resume(const char *lines, int piece)
         assert_int_equal(resumed, pieces > 0);
         status = nn_trainer_run(trainer, &options, &err);
         if (status == SOTTO_OK) {
+            const nn_train_summary summary = nn_trainer_summary(trainer);
             assert_memory_equal(nn_trainer_params(trainer), want,
-                                n_params * sizeof(float));
-            assert_int_equal(nn_trainer_summary(trainer).epochs_done, 3);
+                                summary.n_params * sizeof(float));
+            assert_int_equal(summary.epochs_done, 3);
+            /* these depend on the running statistics as well */
+            assert_int_equal(summary.chosen_epoch, through.chosen_epoch);
+            assert_true(summary.validation_loss == through.validation_loss);
         }
         nn_trainer_free(trainer);
         sotto_pool_free(pool);
@@ -372,6 +378,84 @@ static void test_train_refuses_what_does_not_fit(void **state)
     sotto_free(config);
 }
 
+/* --- what an epoch sees ------------------------------------------------------
+ */
+
+typedef struct watcher {
+    nn_trainer *trainer;
+    size_t epochs;
+    uint32_t order[3][N_IMAGES];
+    nn_shift shifts[3][N_IMAGES];
+} watcher;
+
+/* After the first minibatch of an epoch: its images are still in the net. */
+static void watch(void *arg, const nn_train_progress *progress)
+{
+    watcher *w = arg;
+    const nn_trainer *t = w->trainer;
+    if (progress->epoch_end || progress->images_done != t->config.batch) {
+        return;
+    }
+    memcpy(w->order[w->epochs], t->order, t->n_train * sizeof(uint32_t));
+    memcpy(w->shifts[w->epochs], t->shifts, t->n_train * sizeof(nn_shift));
+    w->epochs++;
+    for (size_t i = 0; i < t->config.batch; i++) {
+        const uint8_t *pixels = t->data.pixels + t->order[i] * SIDE * SIDE;
+        for (size_t y = 0; y < SIDE; y++) {
+            for (size_t x = 0; x < SIDE; x++) {
+                const size_t from_y = y - (size_t)t->shifts[i].down;
+                const size_t from_x = x - (size_t)t->shifts[i].right;
+                const bool inside = from_y < SIDE && from_x < SIDE;
+                const uint8_t v = inside ? pixels[from_y * SIDE + from_x] : 0;
+                const float want = (nn_pixel_to_float(v) - t->config.mean[0]) /
+                                   t->config.std[0];
+                const float got = nn_net_input(t->net, i)[y * SIDE + x];
+                assert_true(fabsf(got - want) < 1e-6f);
+            }
+        }
+    }
+}
+
+static void test_train_orders_and_shifts(void **state)
+{
+    nn_train_config *config = new_config(NET, false);
+    watcher *w = sotto_calloc(1, sizeof(*w));
+    const nn_train_options options = {.progress = watch, .arg = w};
+    sotto_error err = {{0}};
+    (void)state;
+    w->trainer = new_trainer(config, NULL);
+    assert_int_equal(nn_trainer_run(w->trainer, &options, &err), SOTTO_OK);
+    assert_int_equal(w->epochs, 3);
+    const size_t n = w->trainer->n_train;
+    for (size_t e = 0; e < 3; e++) {
+        size_t seen[N_IMAGES] = {0};
+        size_t moved[3][3] = {{0}};
+        for (size_t i = 0; i < n; i++) {
+            const nn_shift shift = w->shifts[e][i];
+            seen[w->order[e][i]]++;
+            assert_in_range(shift.down + 1, 0, 2);
+            assert_in_range(shift.right + 1, 0, 2);
+            moved[shift.down + 1][shift.right + 1]++;
+        }
+        for (size_t i = n; i < N_IMAGES; i++) {
+            seen[w->trainer->split[i]]++; /* for validation only */
+        }
+        for (size_t i = 0; i < N_IMAGES; i++) {
+            assert_int_equal(seen[i], 1);
+        }
+        for (size_t i = 0; i < 9; i++) {
+            assert_true(moved[i / 3][i % 3] > 4);
+        }
+        assert_memory_not_equal(w->order[e], w->order[(e + 1) % 3],
+                                n * sizeof(uint32_t));
+        assert_memory_not_equal(w->shifts[e], w->shifts[(e + 1) % 3],
+                                n * sizeof(nn_shift));
+    }
+    nn_trainer_free(w->trainer);
+    sotto_free(w);
+    sotto_free(config);
+}
+
 /* --- export ----------------------------------------------------------------
  */
 
@@ -391,6 +475,11 @@ static void check_export(const char *layers, const char *const *names,
     config->epochs = 2;
     nn_trainer *trainer = new_trainer(config, NULL);
     assert_int_equal(nn_trainer_run(trainer, NULL, &err), SOTTO_OK);
+    /* biases before a normalisation are never trained: move them off 0 */
+    for (size_t i = 0; i < nn_net_n_params(trainer->net); i++) {
+        nn_net_params(trainer->net)[i] += 0.01f * (float)(i % 7);
+        trainer->best_params[i] = nn_net_params(trainer->net)[i];
+    }
     if (nn_trainer_export(trainer, &graph, &err) != SOTTO_OK) {
         fail_msg("%s", err.text);
     }
@@ -634,6 +723,29 @@ static void test_train_real_digits(void **state)
     nn_trainer *trainer = new_trainer(config, pool);
     assert_int_equal(nn_trainer_run(trainer, NULL, &err), SOTTO_OK);
     assert_true(nn_trainer_summary(trainer).validation_accuracy > 0.9);
+
+    /* the range of the scores is that over all images of the data */
+    nn_graph *graph = NULL;
+    const size_t n = trainer->data.count;
+    float *pixels = sotto_calloc(n * 784, sizeof(float));
+    float *scores = sotto_calloc(n * 10, sizeof(float));
+    float lowest = INFINITY;
+    float highest = -INFINITY;
+    assert_int_equal(nn_trainer_export(trainer, &graph, &err), SOTTO_OK);
+    for (size_t i = 0; i < n * 784; i++) {
+        pixels[i] = nn_pixel_to_float(trainer->data.pixels[i]);
+    }
+    assert_int_equal(nn_plain_run(graph, pool, scores, pixels, n, &err),
+                     SOTTO_OK);
+    for (size_t i = 0; i < n * 10; i++) {
+        lowest = fminf(lowest, scores[i]);
+        highest = fmaxf(highest, scores[i]);
+    }
+    const nn_range range = nn_graph_output(graph)->range;
+    assert_true(range.min == (double)lowest && range.max == (double)highest);
+    sotto_free(pixels);
+    sotto_free(scores);
+    nn_graph_free(graph);
     nn_trainer_free(trainer);
     sotto_pool_free(pool);
     sotto_free(config);
@@ -650,6 +762,7 @@ int main(void)
         cmocka_unit_test(test_train_learns),
         cmocka_unit_test(test_train_stops_when_it_diverges),
         cmocka_unit_test(test_train_refuses_what_does_not_fit),
+        cmocka_unit_test(test_train_orders_and_shifts),
         cmocka_unit_test(test_train_export_matches_net),
         cmocka_unit_test(test_train_survives_failed_allocations),
         cmocka_unit_test(test_learning_rate_course),
