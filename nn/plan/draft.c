@@ -16,6 +16,9 @@
 #define ERROR_VARIANCE 10.5
 #define ROUNDING_VARIANCE (1.0 / 12)
 
+/* Room for a prime to make up for what another one of its group missed. */
+#define SPARE_BITS 0.05
+
 /* Weights are int32_t. */
 #define MAX_WEIGHT_BITS 30.5
 
@@ -161,7 +164,7 @@ static void split_group(nn_prime_group *group, double max_bits)
 static bool judge_sizes(judge *j)
 {
     nn_draft *draft = j->draft;
-    const double max_bits = rlwe_moduli_max_log2(draft->log2_n);
+    const double max_bits = rlwe_moduli_max_log2(draft->log2_n) - SPARE_BITS;
     const double min_bits = rlwe_moduli_min_log2(draft->log2_n);
     double above = 0; /* bits removed behind a segment */
     double base = min_bits;

@@ -92,23 +92,39 @@ static void plain_name(char *out, const char *name)
     out[i] = '\0';
 }
 
+/* Moduli as they are found. The search avoids those before, so that finding
+ * one more repeats the others. */
+typedef struct found_moduli {
+    int log2_n;
+    int n;
+    double target[RNS_MAX_LIMBS];
+    uint64_t modulus[RNS_MAX_LIMBS];
+} found_moduli;
+
+/* Finds group->count primes with a product of 2^bits and puts them at ids
+ * first, first + 1, …; each makes up for how far the others missed. */
+static sotto_status find_group(nn_plan *plan, found_moduli *found,
+                               const nn_prime_group *group, double bits,
+                               int first, sotto_error *err)
+{
+    for (int i = 0; i < group->count; i++) {
+        found->target[found->n++] = bits / (group->count - i);
+        SOTTO_TRY(rlwe_moduli_find(found->modulus, found->log2_n, found->target,
+                                   found->n, err));
+        const uint64_t q = found->modulus[found->n - 1];
+        plan->params.modulus[first + i] = q;
+        bits -= log2((double)q);
+    }
+    return SOTTO_OK;
+}
+
 /* Ids: base first, then the groups from the last removed to the first, then
  * the special ones; so level g is the first nn_draft_limbs(g) ids. */
-static sotto_status set_moduli(rlwe_params_literal *params,
-                               const nn_draft *draft, sotto_error *err)
+static void set_levels(rlwe_params_literal *params, const nn_draft *draft)
 {
-    double target[RNS_MAX_LIMBS];
     const int limbs = nn_draft_limbs(draft, 0);
-    for (int i = 0; i < limbs; i++) {
-        target[i] = nn_draft_limb_bits(draft, i);
-    }
-    for (int i = 0; i < draft->special.count; i++) {
-        target[limbs + i] = draft->special.bits / draft->special.count;
-    }
     params->log2_n = draft->log2_n;
     params->n_moduli = limbs + draft->special.count;
-    SOTTO_TRY(rlwe_moduli_find(params->modulus, draft->log2_n, target,
-                               params->n_moduli, err));
     params->n_levels = draft->n_segments;
     for (int g = 0; g < draft->n_segments; g++) {
         params->level[g] = rns_set_range(0, nn_draft_limbs(draft, g));
@@ -124,21 +140,14 @@ static sotto_status set_moduli(rlwe_params_literal *params,
             gadget->digit[i] = (uint8_t)(i / draft->digit_limbs);
         }
     }
-    return SOTTO_OK;
 }
 
-sotto_status nn_draft_realise(nn_plan *plan, const nn_draft *draft,
-                              const nn_search *search, sotto_error *err)
+static void set_steps(nn_plan *plan, const nn_draft *draft,
+                      const nn_search *search)
 {
-    SOTTO_TRY(set_moduli(&plan->params, draft, err));
-    plan->params.security = search->security;
-    plan->params.allow_insecure = search->allow_insecure;
-    plan->params.has_public = search->public_key;
-    plan->params.public_special = nn_draft_limbs(draft, 0);
-    plan->input_scale = ldexp(1.0, draft->input_bits);
-    plan->n_steps = search->n_steps;
     int level = 0;
     bool keys = false;
+    plan->n_steps = search->n_steps;
     for (int k = 0; k < plan->n_steps; k++) {
         nn_plan_step *step = &plan->step[k];
         const nn_draft_step *from = &draft->step[k];
@@ -159,6 +168,51 @@ sotto_status nn_draft_realise(nn_plan *plan, const nn_draft *draft,
         plan->key[0] =
             (nn_plan_key){{.kind = RLWE_KEY_POWER, .value = 2}, .gadget = 0};
     }
+}
+
+/* Chooses the primes of each rescale so that the exact scale behind it is as
+ * near to the draft's as primes allow: what one prime misses would otherwise
+ * double with every square. */
+static sotto_status set_moduli(nn_plan *plan, found_moduli *found,
+                               const nn_draft *draft, const nn_search *search,
+                               sotto_error *err)
+{
+    int segment = 0;
+    for (int k = 0; k < plan->n_steps; k++) {
+        if (draft->step[k].target_bits > 0) {
+            const nn_plan_product product =
+                nn_plan_before_rescale(plan, search->network, (size_t)k);
+            const double bits =
+                log2(product.scale) - draft->step[k].target_bits;
+            SOTTO_TRY(find_group(plan, found, &draft->removed[segment], bits,
+                                 nn_draft_limbs(draft, segment + 1), err));
+            segment++;
+        }
+        SOTTO_TRY(nn_plan_derive(plan, search->network, (size_t)k, err));
+    }
+    SOTTO_TRY(find_group(plan, found, &draft->base, draft->base.bits, 0, err));
+    return find_group(plan, found, &draft->special, draft->special.bits,
+                      nn_draft_limbs(draft, 0), err);
+}
+
+sotto_status nn_draft_realise(nn_plan *plan, const nn_draft *draft,
+                              const nn_search *search, sotto_error *err)
+{
+    set_levels(&plan->params, draft);
+    plan->params.security = search->security;
+    plan->params.allow_insecure = search->allow_insecure;
+    plan->params.has_public = search->public_key;
+    plan->params.public_special = nn_draft_limbs(draft, 0);
+    plan->input_scale = ldexp(1.0, draft->input_bits);
+    set_steps(plan, draft, search);
+    found_moduli *found = sotto_calloc(1, sizeof(*found));
+    if (found == NULL) {
+        return sotto_fail(err, SOTTO_ERR_MEMORY, "plan: out of memory");
+    }
+    found->log2_n = draft->log2_n;
+    const sotto_status status = set_moduli(plan, found, draft, search, err);
+    sotto_free(found);
+    SOTTO_TRY(status);
     return nn_plan_walk(plan, search->network, err);
 }
 

@@ -139,30 +139,30 @@ static sotto_status check_room(const nn_plan *plan, const char *name, int level,
     return SOTTO_OK;
 }
 
-/* Derives components and scale of one step from what comes before it. */
-static sotto_status walk_step(nn_plan *plan, const nn_network *network, int k,
-                              sotto_error *err)
+nn_plan_product nn_plan_before_rescale(const nn_plan *plan,
+                                       const nn_network *network, size_t step)
+{
+    if (plan->step[step].kind == NN_STEP_AFFINE) {
+        return nn_plan_step_product(plan, network, step);
+    }
+    const double scale = nn_plan_tensor_scale(plan, step);
+    return (nn_plan_product){.level = nn_plan_tensor_level(plan, step),
+                             .n_components = 3,
+                             .scale = scale * scale};
+}
+
+sotto_status nn_plan_derive(nn_plan *plan, const nn_network *network, size_t k,
+                            sotto_error *err)
 {
     nn_plan_step *step = &plan->step[k];
-    nn_plan_product product;
-    if (step->kind == NN_STEP_AFFINE) {
-        product = nn_plan_step_product(plan, network, (size_t)k);
-    } else {
-        const double scale = nn_plan_tensor_scale(plan, (size_t)k);
-        if (nn_plan_tensor_components(plan, (size_t)k) != 2) {
-            return sotto_fail(err, SOTTO_ERR_MISMATCH,
-                              "step %s squares a ciphertext of %d components, "
-                              "expected 2",
-                              step->name,
-                              nn_plan_tensor_components(plan, (size_t)k));
-        }
-        product =
-            (nn_plan_product){.level = nn_plan_tensor_level(plan, (size_t)k),
-                              .n_components = 3,
-                              .scale = scale * scale};
+    if (step->kind != NN_STEP_AFFINE &&
+        nn_plan_tensor_components(plan, k) != 2) {
+        return sotto_fail(err, SOTTO_ERR_MISMATCH,
+                          "step %s squares a ciphertext of %d components, "
+                          "expected 2",
+                          step->name, nn_plan_tensor_components(plan, k));
     }
-    SOTTO_TRY(check_room(plan, step->name, product.level, product.scale,
-                         step->range, err));
+    const nn_plan_product product = nn_plan_before_rescale(plan, network, k);
     const double by = divisor(&plan->params, product.level, step->level);
     if (by == 0) {
         return sotto_fail(err, SOTTO_ERR_MISMATCH,
@@ -172,15 +172,21 @@ static sotto_status walk_step(nn_plan *plan, const nn_network *network, int k,
     }
     step->n_components = step->relinearise ? 2 : product.n_components;
     step->scale = by == 1 ? product.scale : product.scale / by;
-    return check_room(plan, step->name, step->level, step->scale, step->range,
-                      err);
+    return SOTTO_OK;
 }
 
 sotto_status nn_plan_walk(nn_plan *plan, const nn_network *network,
                           sotto_error *err)
 {
     for (int k = 0; k < plan->n_steps; k++) {
-        SOTTO_TRY(walk_step(plan, network, k, err));
+        const nn_plan_step *step = &plan->step[k];
+        SOTTO_TRY(nn_plan_derive(plan, network, (size_t)k, err));
+        const nn_plan_product product =
+            nn_plan_before_rescale(plan, network, (size_t)k);
+        SOTTO_TRY(check_room(plan, step->name, product.level, product.scale,
+                             step->range, err));
+        SOTTO_TRY(check_room(plan, step->name, step->level, step->scale,
+                             step->range, err));
     }
     return SOTTO_OK;
 }
