@@ -703,7 +703,7 @@ static void test_train_real_digits(void **state)
     static const char text[] =
         "train_images = data/mnist/t10k-images-idx3-ubyte\n"
         "train_labels = data/mnist/t10k-labels-idx1-ubyte\n"
-        "train_count = 4000\nvalidation = 1000\nepochs = 2\nbatch = 32\n"
+        "train_count = 4100\nvalidation = 1000\nepochs = 2\nbatch = 32\n"
         "learning_rate = 0.05\nlabel_smoothing = 0.05\n"
         "layer = conv maps=5 kernel=5 stride=2 pads=1,1,1,1\n"
         "layer = batch_norm\nlayer = square\nlayer = flatten\n"
