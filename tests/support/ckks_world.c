@@ -119,7 +119,11 @@ world world_new(const world_spec *spec, const char *seed)
     world w = {0};
     const rlwe_params_literal literal = world_literal(spec);
     sotto_seed_from_text(&w.root, seed);
-    CHECK(rlwe_context_new(&w.context, &literal, err));
+    if (spec->has_cap) {
+        CHECK(rlwe_context_new_capped(&w.context, &literal, spec->cap, err));
+    } else {
+        CHECK(rlwe_context_new(&w.context, &literal, err));
+    }
     CHECK(ckks_encoder_new(&w.encoder, w.context, err));
     CHECK(rlwe_secret_new(&w.secret, w.context, &w.root, err));
     if (spec->public_special) {

@@ -25,6 +25,8 @@ typedef struct world_spec {
     const int64_t *rotation;   /* ended by 0 */
     bool conjugation;
     int max_power; /* relinearisation keys for 2 … max_power */
+    bool has_cap;  /* backend cap instead of the environment's … */
+    ntt_backend cap;
 } world_spec;
 
 typedef struct world {
