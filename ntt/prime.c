@@ -123,14 +123,15 @@ sotto_status ntt_prime_search(uint64_t *out, size_t count, const ntt_ring *ring,
                           SEARCH_MAX_BITS);
     }
     const uint64_t target = exp2_integer(log2_target);
-    const uint64_t end = (uint64_t)1 << SEARCH_MAX_BITS;
+    const uint64_t max = (uint64_t)1 << SEARCH_MAX_BITS;
+    const uint64_t end = 2 * target < max ? 2 * target : max;
+    const uint64_t begin = target / 2 > 2 * order ? target / 2 : 2 * order;
     uint64_t below = (target - 1) / order * order + 1; /* <= target */
     uint64_t above = below + order;
     size_t found = 0;
-    while (found < count && (below >= 2 * order || above < end)) {
+    while (found < count && (below >= begin || above < end)) {
         const bool take_above =
-            above < end &&
-            (below < 2 * order || above - target <= target - below);
+            above < end && (below < begin || above - target <= target - below);
         const uint64_t q = take_above ? above : below;
         if (take_above) {
             above += order;
@@ -144,10 +145,10 @@ sotto_status ntt_prime_search(uint64_t *out, size_t count, const ntt_ring *ring,
     if (found < count) {
         memset(out, 0, count * sizeof *out);
         return sotto_fail(err, SOTTO_ERR_PARAM,
-                          "prime search: only %zu of %zu primes below 2^%d "
-                          "for degree 2^%d; use fewer moduli or a smaller "
-                          "degree",
-                          found, count, SEARCH_MAX_BITS, ring->log2_n);
+                          "prime search: only %zu of %zu primes within a "
+                          "factor of 2 of 2^%g for degree 2^%d; use larger "
+                          "moduli or a smaller degree",
+                          found, count, log2_target, ring->log2_n);
     }
     return SOTTO_OK;
 }

@@ -23,11 +23,15 @@
 bool ntt_prime_is(uint64_t q);
 
 /* Finds `count` different primes q ≡ 1 (mod root order of ring), nearest to
- * 2^log2_target first (ties: the larger one first), skipping those in
- * avoid[0..n_avoid). log2_target is real, so that a wanted size can be hit.
- * range: 2^log2_target in [2·root order, 2^50).
- * error: SOTTO_ERR_PARAM when the range is left before count are found; out is
- * then zeroed. Deterministic. */
+ * the integer T nearest to 2^log2_target first (ties: the larger one first),
+ * skipping those in avoid[0..n_avoid). log2_target is real, so that a wanted
+ * size can be hit; T is computed in integers (to 2^-55 of itself), the same on
+ * every machine.
+ * range: 2^log2_target in [2·root order, 2^50); all primes are in this range
+ * and within a factor of 2 of T. A target of 2^b may give primes just above it,
+ * of b + 1 bits.
+ * error: SOTTO_ERR_PARAM when log2_target is out of range or there are fewer
+ * than count such primes; out is then zeroed. Deterministic. */
 sotto_status ntt_prime_search(uint64_t *out, size_t count, const ntt_ring *ring,
                               double log2_target, const uint64_t *avoid,
                               size_t n_avoid,
