@@ -115,6 +115,14 @@ $(B)/tests/%: $(B)/tests/%.o $(TEST_HELP) $(LIB)
 	    -Wl,--start-group $(TEST_HELP) $(LIB) -Wl,--end-group \
 	    $(LDLIBS_ALL) -lcmocka
 
+# Tests of the program's own parts link all of it but its main.
+APP_PARTS := $(filter-out %/main.o,$(APP_OBJ))
+$(B)/tests/apps/%: $(B)/tests/apps/%.o $(APP_PARTS) $(TEST_HELP) $(LIB)
+	$(call say,link,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) $(WRAP_FLAGS) -o $@ $< $(APP_PARTS) \
+	    -Wl,--start-group $(TEST_HELP) $(LIB) -Wl,--end-group \
+	    $(LDLIBS_ALL) -lcmocka
+
 $(B)/tests/ct/%: $(B)/tests/ct/%.o $(LIB)
 	$(call say,link,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $< $(LIB) $(LDLIBS_ALL)
