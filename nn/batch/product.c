@@ -103,7 +103,7 @@ size_t batch_product_scratch(const nn_batch *batch)
         const nn_groups *groups = batch->affine[k].groups;
         if (groups != NULL) {
             grow(&most,
-                 ckks_matrix_scratch(batch->context, groups->max_inputs,
+                 ckks_matrix_scratch(batch->context, max_inputs_of(groups),
                                      groups->max_rows, block_columns(batch)));
         }
     }

@@ -14,8 +14,10 @@
 #include "nn/run/run_internal.h"
 
 /* Measured noise is refused beyond this many times the plan's bound. Honest
- * noise stays below once; what goes wrong is off by many powers of two. */
+ * noise stays below once; what goes wrong is off by many powers of two. What
+ * decoding itself rounds (relative to the range) is not counted. */
 #define NOISE_TOLERANCE 2.0
+#define DECODE_ROUNDING 0x1p-40
 
 /* What one worker owns. */
 typedef struct decrypt_worker {
@@ -144,7 +146,9 @@ static sotto_status decrypt_item(void *arg, const rlwe_raw_ct *raw,
 static sotto_status check_noise(const decrypt_run *run, double noise_std,
                                 sotto_error *err)
 {
-    const double bound = NOISE_TOLERANCE * run->plan->he_noise_std;
+    const nn_plan_step *last = &run->plan->step[run->plan->n_steps - 1];
+    const double bound = NOISE_TOLERANCE * run->plan->he_noise_std +
+                         DECODE_ROUNDING * last->range;
     if (!(noise_std <= bound)) { /* so is what is not a number */
         return sotto_fail(err, SOTTO_ERR_NOISE,
                           "%s, batch %llu: the noise on the scores is %.3g; "

@@ -223,8 +223,7 @@ static void make_images(batch_world *bw, size_t n_images)
     test_random random = {77};
     const size_t n = n_images * bw->network->n_inputs;
     bw->n_images = n_images;
-    bw->images = test_random_floats(&random, n, bw->plan->input_min,
-                                    bw->plan->input_max);
+    bw->images = test_random_floats(&random, n, 0, 1);
     bw->expected =
         calloc(n_images * bw->network->n_outputs, sizeof *bw->expected);
     assert_non_null(bw->expected);
@@ -294,23 +293,25 @@ void batch_world_fill(batch_world *bw, nn_batch *batch)
     free(slots);
 }
 
-/* Largest and root-mean-square difference of one score over all images. */
+/* Largest difference, and the largest deviation of one score over all images.
+ */
 static void compare(batch_world *bw, const nn_batch *batch, double *worst,
                     double *std)
 {
     double *re = world_vector(&bw->w);
     const size_t n_outputs = bw->plan->n_outputs;
-    double sum = 0;
     *worst = 0;
+    *std = 0;
     for (size_t o = 0; o < n_outputs; o++) {
+        double sum = 0;
         world_decrypt(&bw->w, re, NULL, nn_batch_output(batch, o));
         for (size_t i = 0; i < bw->n_images; i++) {
             const double d = re[i] - bw->expected[i * n_outputs + o];
             *worst = fmax(*worst, fabs(d));
             sum += d * d;
         }
+        *std = fmax(*std, sqrt(sum / (double)bw->n_images));
     }
-    *std = sqrt(sum / (double)(bw->n_images * n_outputs));
     free(re);
 }
 

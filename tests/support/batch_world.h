@@ -61,7 +61,8 @@ void batch_world_fill(batch_world *bw, nn_batch *batch);
 
 /* Evaluates on `threads` threads and returns the bytes of all output
  * ciphertexts (malloc), their number in *len_bytes; *worst receives the largest
- * difference from the expected scores, *std the deviation (both may be NULL).
+ * difference from the expected scores, *std the largest deviation of one score
+ * (both may be NULL).
  */
 uint8_t *batch_world_run(batch_world *bw, int threads, size_t *len_bytes,
                          double *worst, double *std);
