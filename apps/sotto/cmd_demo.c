@@ -16,7 +16,7 @@
 #define DEFAULT_MODEL "models/cryptonets-mnist.onnx"
 #define DEFAULT_DATA "data/mnist"
 #define DEFAULT_REPORT "demo-report.html"
-#define DEFAULT_IMAGES 4096
+#define DEFAULT_IMAGES 10000
 
 /* ---- Folders ------------------------------------------------------------- */
 
@@ -229,7 +229,7 @@ static sotto_status run(app_state *app, void *values, sotto_error *err)
 
 static const opt_spec specs[] = {
     {"--images", OPT_COUNT, offsetof(demo_options, images), "N",
-     "the first N test images (default 4096)", 1, 1000000, false},
+     "the first N test images (default 10000)", 1, 1000000, false},
     {"--model", OPT_TEXT, offsetof(demo_options, model), "FILE",
      "model to run (default " DEFAULT_MODEL ")", 0, 0, false},
     {"--data", OPT_TEXT, offsetof(demo_options, data), "FOLDER",

@@ -53,6 +53,7 @@ static sotto_status make_literal(app_state *app, rlwe_params_literal *literal,
 {
     const int n_q = (int)options->bits.n;
     const int n_p = (int)options->special.n;
+    const double most = rlwe_moduli_max_log2((int)options->log2_n);
     double target[RNS_MAX_LIMBS];
     if (n_q + n_p > RNS_MAX_LIMBS) {
         return app_usage(app, err, "%d moduli are given, expected at most %d",
@@ -61,6 +62,10 @@ static sotto_status make_literal(app_state *app, rlwe_params_literal *literal,
     for (int i = 0; i < n_q + n_p; i++) {
         target[i] =
             i < n_q ? options->bits.value[i] : options->special.value[i - n_q];
+        /* "47" means a prime of 47 bits, a little below 2^47. */
+        if (target[i] > most && target[i] <= ceil(most)) {
+            target[i] = most;
+        }
     }
     memset(literal, 0, sizeof *literal);
     literal->log2_n = (int)options->log2_n;

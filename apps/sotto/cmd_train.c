@@ -3,8 +3,10 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "apps/sotto/commands.h"
+#include "base/mem.h"
 #include "nn/train/trainer.h"
 
 typedef struct train_options {
@@ -12,6 +14,7 @@ typedef struct train_options {
     const char *config;
     const char *out;
     bool resume;
+    bool restart;
 } train_options;
 
 /* One line for each epoch, and the bar in between. */
@@ -67,14 +70,40 @@ static sotto_status report(app_state *app, const nn_train_summary *summary,
     return app_json_close(&file, err);
 }
 
+/* --resume insists on the checkpoint that is otherwise used if it is there. */
+static sotto_status need_checkpoint(const char *config_path, sotto_error *err)
+{
+    nn_train_config *config = sotto_calloc(1, sizeof *config);
+    if (config == NULL) {
+        return sotto_fail(err, SOTTO_ERR_MEMORY, "out of memory");
+    }
+    sotto_status status = nn_train_config_load(config, config_path, err);
+    if (status == SOTTO_OK && access(config->checkpoint, F_OK) != 0) {
+        status = sotto_fail(err, SOTTO_ERR_IO,
+                            "there is no checkpoint '%s' to resume from, "
+                            "expected one that a stopped run has left; train "
+                            "without --resume",
+                            config->checkpoint);
+    }
+    sotto_free(config);
+    return status;
+}
+
 static sotto_status run(app_state *app, void *values, sotto_error *err)
 {
     const train_options *options = values;
+    if (options->resume && options->restart) {
+        return app_usage(app, err,
+                         "--resume and --restart are given, expected one");
+    }
     SOTTO_TRY(app_claim_output(app, options->out, err));
+    if (options->resume) {
+        SOTTO_TRY(need_checkpoint(options->config, err));
+    }
     const nn_train_options wanted = {.progress = show_progress,
                                      .arg = app,
                                      .cancel = app->cancel_signal,
-                                     .restart = !options->resume};
+                                     .restart = options->restart};
     nn_train_summary summary;
     const sotto_status status = nn_train_file(
         &summary, options->config, options->out, app->pool, &wanted, err);
@@ -87,7 +116,9 @@ static const opt_spec specs[] = {
     {"-o", OPT_TEXT, offsetof(train_options, out), "FILE",
      "write the model to FILE (ONNX)", 0, 0, true},
     {"--resume", OPT_FLAG, offsetof(train_options, resume), NULL,
-     "go on from the configuration's checkpoint", 0, 0, false}};
+     "insist on going on from a checkpoint", 0, 0, false},
+    {"--restart", OPT_FLAG, offsetof(train_options, restart), NULL,
+     "begin anew even if there is a checkpoint", 0, 0, false}};
 
 static const opt_operand operands[] = {
     {"CONFIG", offsetof(train_options, config), false, false}};
@@ -95,8 +126,9 @@ static const opt_operand operands[] = {
 const app_command cmd_train = {
     "train",
     "train a model from a configuration",
-    "Stopped by a signal, it leaves a checkpoint (where the configuration\n"
-    "names one) from which --resume goes on to the same weights.\n",
+    "Stopped by a signal, it leaves a checkpoint, where the configuration\n"
+    "names one; the same command again goes on from there and ends with the\n"
+    "weights of a run that was never stopped.\n",
     {specs, sizeof specs / sizeof specs[0], operands, 1},
     sizeof(train_options),
     run};

@@ -105,9 +105,9 @@ void demo_show(demo *d);
 /* Prints digits `which[0..n)` with their scores side by side. */
 void demo_show_digits(demo *d, const uint64_t *which, size_t n);
 
-/* Chooses up to cap images to look at: the first ones, and among them some
- * that the network gets wrong. *n_wrong of the chosen (at the end) are wrong.
- */
+/* Chooses up to cap images to look at: the first that are right, then up to
+ * max_wrong of those whose label differs from the plain network's or is wrong.
+ * shape: which[cap]. */
 size_t demo_choose(const demo *d, uint64_t *which, size_t cap,
                    size_t max_wrong);
 

@@ -72,8 +72,9 @@ static void ascii_row(text_out *out, const demo *d, uint64_t i, int row)
 {
     static const char ramp[] = " .:-=+*#%@";
     for (int col = 0; col < CELLS; col++) {
-        const int grey = cell_grey(d, i, row, CELL_ROWS, col, CELLS);
-        text_printf(out, "%c", ramp[grey * 9 / 255]);
+        /* Thin strokes fade in the mean: brighten. */
+        const int grey = 2 * cell_grey(d, i, row, CELL_ROWS, col, CELLS);
+        text_printf(out, "%c", ramp[(grey < 255 ? grey : 255) * 9 / 255]);
     }
 }
 
@@ -151,25 +152,35 @@ void demo_show_digits(demo *d, const uint64_t *which, size_t n)
 
 /* ---- Results ------------------------------------------------------------- */
 
-size_t demo_choose(const demo *d, uint64_t *which, size_t cap, size_t max_wrong)
+/* How much an image deserves a look: 2 when encryption changes its label, 1
+ * when the network is wrong, 0 otherwise. */
+static int interest(const demo *d, uint64_t i)
 {
-    size_t n_wrong = 0;
-    uint64_t wrong[64];
-    for (uint64_t i = 0; i < d->n && n_wrong < max_wrong && n_wrong < 64; i++) {
-        if (demo_label(d, d->encrypted, i) != d->labels[i] ||
-            demo_label(d, d->encrypted, i) != demo_label(d, d->exact, i)) {
-            wrong[n_wrong++] = i;
-        }
-    }
-    size_t n = 0;
-    for (uint64_t i = 0; i < d->n && n + n_wrong < cap; i++) {
-        if (demo_label(d, d->encrypted, i) == d->labels[i] &&
-            demo_label(d, d->exact, i) == d->labels[i]) {
+    const size_t encrypted = demo_label(d, d->encrypted, i);
+    const size_t plain = demo_label(d, d->exact, i);
+    return encrypted != plain ? 2 : encrypted != d->labels[i];
+}
+
+/* Appends images of one interest until cap are chosen. */
+static size_t choose(const demo *d, uint64_t *which, size_t n, size_t cap,
+                     int wanted)
+{
+    for (uint64_t i = 0; i < d->n && n < cap; i++) {
+        if (interest(d, i) == wanted) {
             which[n++] = i;
         }
     }
-    memcpy(which + n, wrong, n_wrong * sizeof *which);
-    return n + n_wrong;
+    return n;
+}
+
+size_t demo_choose(const demo *d, uint64_t *which, size_t cap, size_t max_wrong)
+{
+    /* Right ones come first, so that the others are counted before. */
+    const size_t differing = choose(d, which, 0, max_wrong, 2);
+    const size_t wrong = choose(d, which, differing, max_wrong, 1);
+    const size_t right = choose(d, which, 0, cap - wrong, 0);
+    return choose(d, which, choose(d, which, right, right + differing, 2),
+                  right + wrong, 1);
 }
 
 static void show_error(demo *d, const char *name, const demo_error *error)

@@ -29,6 +29,20 @@ void report_escape(text_out *out, const char *words)
     }
 }
 
+text_value report_log2(double value)
+{
+    text_value shown;
+    if (value > 0 && isfinite(value)) {
+        const double power = log2(value);
+        (void)snprintf(shown.text, sizeof shown.text, "2<sup>%s%.1f</sup>",
+                       power < 0 ? "\u2212" : "", fabs(power));
+    } else {
+        (void)snprintf(shown.text, sizeof shown.text, "%s",
+                       value == 0 ? "0" : "?");
+    }
+    return shown;
+}
+
 static void tile(text_out *out, const char *value, const char *line1,
                  const char *line2)
 {
@@ -98,8 +112,8 @@ static void flow(text_out *out, const demo *d)
     flow_item(out, "server", "infer", d->infer_seconds, detail);
     (void)snprintf(detail, sizeof detail,
                    "checks the noise: %s, at most %s expected",
-                   show_log2(d->decrypt.noise_std).text,
-                   show_log2(d->decrypt.predicted_noise_std).text);
+                   report_log2(d->decrypt.noise_std).text,
+                   report_log2(d->decrypt.predicted_noise_std).text);
     flow_item(out, "client", "decrypt", d->decrypt.seconds, detail);
     text_put(out, "</ol>\n");
 }

@@ -11,6 +11,9 @@
  * no printable UTF-8 replaced. */
 void report_escape(text_out *out, const char *words);
 
+/* A number as a power of two in HTML. */
+text_value report_log2(double value);
+
 /* Writes the page's style sheet. */
 void report_style(text_out *out);
 

@@ -37,15 +37,20 @@ static void bits_row(text_out *out, const char *name, const char *kind,
     report_escape(out, name);
     text_put(out, "<span>");
     report_escape(out, kind);
-    text_printf(out, "</span></div><div><svg width=\"100%%\" height=\"36\">");
+    text_put(out, "</span></div><div><svg width=\"100%\" height=\"20\">");
     segment(out, "room", 0, b.room, all);
     segment(out, "noise", 0, b.noise, all);
     segment(out, "exact", b.noise, b.scale, all);
     segment(out, "value", b.scale, b.value, all);
-    text_printf(out,
-                "<text x=\"0\" y=\"33\" class=\"num\">%s</text></svg>"
-                "</div></div>\n",
+    text_printf(out, "</svg><div class=\"detail num\">%s</div></div></div>\n",
                 detail);
+}
+
+/* The predicted error of a part of a step; what has no figure of its own is
+ * bounded by that of the whole step. */
+static double error_of(const demo *d, const nn_trace_step *s)
+{
+    return s->he_error > 0 ? s->he_error : d->plan->step[s->step].he_error;
 }
 
 static bits bits_of(const rlwe_context *context, int level, double scale,
@@ -54,8 +59,7 @@ static bits bits_of(const rlwe_context *context, int level, double scale,
     bits b = {.scale = log2(scale),
               .value = log2(scale * range),
               .room = context->chain.level[level].log2_q};
-    /* A step without a figure of its own shows no noise. */
-    b.noise = he_error > 0 ? fmax(log2(he_error * scale), 0) : 0;
+    b.noise = fmax(log2(he_error * scale), 0);
     return b;
 }
 
@@ -68,10 +72,11 @@ static void input_row(text_out *out, const demo *d, double all)
     const double range = fmax(fabs(plan->input_min), fabs(plan->input_max));
     const bits b = bits_of(d->context, 0, plan->input_scale, range,
                            noise / plan->input_scale);
-    char detail[96];
+    char detail[192];
     (void)snprintf(detail, sizeof detail,
-                   "level 0 of %.0f bits, scale 2^%.1f, 2 parts, noise 2^%.1f",
-                   b.room, b.scale, b.noise - b.scale);
+                   "level 0 of %.0f bits, scale %s, 2 parts, noise %s", b.room,
+                   report_log2(plan->input_scale).text,
+                   report_log2(noise / plan->input_scale).text);
     bits_row(out, "input", "encrypt", detail, b, all);
 }
 
@@ -89,13 +94,12 @@ void report_bits(text_out *out, const demo *d)
     for (int k = 0; k < d->trace->n_steps; k++) {
         const nn_trace_step *s = &d->trace->step[k];
         const bits b = bits_of(d->context, s->level, s->scale,
-                               d->plan->step[s->step].range, s->he_error);
-        char detail[96];
+                               d->plan->step[s->step].range, error_of(d, s));
+        char detail[192];
         (void)snprintf(detail, sizeof detail,
-                       "level %d of %.0f bits, scale 2^%.1f, %d parts, noise "
-                       "%s",
-                       s->level, b.room, b.scale, s->n_components,
-                       show_log2(s->he_error).text);
+                       "level %d of %.0f bits, scale %s, %d parts, noise %s",
+                       s->level, b.room, report_log2(s->scale).text,
+                       s->n_components, report_log2(error_of(d, s)).text);
         bits_row(out, s->name, s->kind, detail, b, all);
     }
     text_put(out, "</div>\n");
@@ -227,10 +231,15 @@ void report_times(text_out *out, const demo *d)
 {
     const nn_trace *trace = d->trace;
     double most = fmax(trace->seconds_read, trace->seconds_write);
+    double rest = d->infer_seconds - trace->seconds_read - trace->seconds_write;
     for (int k = 0; k < trace->n_steps; k++) {
         most = fmax(most, trace->step[k].seconds);
+        rest -= trace->step[k].seconds;
     }
+    most = fmax(most, rest);
     text_put(out, "<div class=\"rows\">\n");
+    time_row(out, "start", "plan, model and keys, checked", fmax(rest, 0),
+             most);
     time_row(out, "read", "ciphertexts from the file", trace->seconds_read,
              most);
     for (int k = 0; k < trace->n_steps; k++) {

@@ -81,6 +81,8 @@ static const char charts[] =
     ".row .what span{display:block;font-size:13px;color:var(--soft)}"
     "@media (max-width:620px){.row{grid-template-columns:1fr}"
     ".row .what span{display:inline;margin-left:8px}}"
+    ".detail{font-size:13px;color:var(--soft);line-height:1.35}"
+    "sup{line-height:0;font-size:.72em}"
     ".noise{fill:var(--warm)}.exact{fill:var(--main)}"
     ".value{fill:var(--second)}"
     ".room{fill:var(--faint);stroke:var(--line)}"

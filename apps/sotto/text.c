@@ -159,6 +159,8 @@ text_value text_of_seconds(double seconds)
     const size_t cap = sizeof value.text;
     if (!(seconds >= 0) || seconds > 1e9) {
         (void)snprintf(out, cap, "?");
+    } else if (seconds == 0) {
+        (void)snprintf(out, cap, "0 s");
     } else if (seconds < 0.0009995) {
         (void)snprintf(out, cap, "%.0f us", seconds * 1e6);
     } else if (seconds < 0.9995) {
