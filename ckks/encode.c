@@ -7,8 +7,10 @@
 #include "ckks/encode.h"
 
 #include <float.h>
+#include <stdbool.h>
 #include <string.h>
 
+#include "base/secret.h"
 #include "ckks/embed_internal.h"
 #include "ckks/round_internal.h"
 #include "ntt/poly.h"
@@ -95,10 +97,16 @@ static double largest_magnitude(const double *x, size_t count)
 static sotto_status check_values(const double *x, size_t count,
                                  const char *part, sotto_error *err)
 {
-    if (x == NULL || largest_magnitude(x, count) <= DBL_MAX) {
+    if (x == NULL) {
         return SOTTO_OK;
     }
-    size_t at = 0; /* the outcome is known to the caller: searching is fine */
+    const bool is_finite = largest_magnitude(x, count) <= DBL_MAX;
+    sotto_declassify(&is_finite, sizeof is_finite); /* becomes the status */
+    if (is_finite) {
+        return SOTTO_OK;
+    }
+    sotto_declassify(x, count * sizeof *x); /* one is told in the message */
+    size_t at = 0;
     while (at + 1 < count && largest_magnitude(&x[at], 1) <= DBL_MAX) {
         at++;
     }
@@ -119,12 +127,16 @@ static sotto_status check_scale(double scale, sotto_error *err)
     return SOTTO_OK;
 }
 
+/* Fails when a coefficient reaches half the modulus, or is no number. */
 static sotto_status check_bound(double magnitude, double bound, int level,
                                 sotto_error *err)
 {
-    if (magnitude < bound) { /* false for NaN */
+    const bool fits = magnitude < bound;
+    sotto_declassify(&fits, sizeof fits); /* becomes the status */
+    if (fits) {
         return SOTTO_OK;
     }
+    sotto_declassify(&magnitude, sizeof magnitude); /* is told */
     return sotto_fail(err, SOTTO_ERR_RANGE,
                       "encode: a coefficient is %g, but at level %d it must "
                       "stay below %g (half the modulus); use a smaller scale, "

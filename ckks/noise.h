@@ -56,7 +56,8 @@ double ckks_noise_square(double a_rms, double a_variance);
 
 /* Measures: the standard deviation of (decrypted - expected) over `count`
  * slots in units of the values, and the largest difference.
- * std, largest may be NULL. error: as ckks_decrypt. secret: the results. */
+ * std, largest may be NULL. error: as ckks_decrypt. secret: the results; not
+ * constant time in them. scratch: ckks_crypt_scratch bytes. */
 sotto_status
 ckks_noise_measure(const ckks_encoder *encoder, const rlwe_context *context,
                    const rlwe_secret *secret, double *std, double *largest,
