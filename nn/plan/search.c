@@ -200,6 +200,13 @@ sotto_status nn_draft_search(nn_draft *best, const nn_search *search,
               .nearest_excess = HUGE_VAL};
     memset(best, 0, sizeof(*best));
     for (int log2_n = first_log2_n; log2_n <= last_log2_n; log2_n++) {
+        /* A slot costs more in a larger ring; only fewer empty slots speak for
+         * it. */
+        const uint64_t slots = (uint64_t)1 << (log2_n - 1);
+        if (best->feasible &&
+            (log2_n > best->log2_n + 1 || slots >= 2 * search->images)) {
+            break;
+        }
         if (search->n_steps <= SMALL_NETWORK) {
             search_small(&h, log2_n);
         } else {
