@@ -117,13 +117,12 @@ static void show(app_state *app, const encrypt_result *result,
             result->batches, result->batches == 1 ? "" : "es",
             text_of_bytes(result->bytes).text,
             text_of_seconds(result->seconds).text);
-    const double empty = 1 - (double)result->images / (double)result->slots /
-                                 (double)result->batches;
-    if (empty >= 0.5) {
+    const uint64_t room = result->slots * result->batches;
+    if (result->images < room) {
         app_say(app,
-                "a batch has room for %" PRIu64 " images at the same cost: "
-                "%.1f %% of it is empty",
-                result->slots, 100 * empty);
+                "%" PRIu64 " of %" PRIu64 " slots are empty: images for them "
+                "would cost nothing",
+                room - result->images, room);
     }
 }
 

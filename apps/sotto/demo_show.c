@@ -205,9 +205,9 @@ void demo_show(demo *d)
     const uint64_t room = d->encrypt.slots * d->encrypt.batches;
     if (d->n < room) {
         app_say(d->app,
-                "waste       %.1f %% of the %" PRIu64 " slots are empty: that "
-                "many images cost the same",
-                100 * (1 - n / (double)room), room);
+                "waste       %" PRIu64 " of the %" PRIu64 " slots are empty: "
+                "images for them would cost nothing",
+                room - d->n, room);
     }
     uint64_t which[2 * COLUMNS];
     const size_t shown = demo_choose(d, which, COLUMNS, 1);

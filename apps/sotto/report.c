@@ -63,9 +63,9 @@ static void tiles(text_out *out, const demo *d)
     (void)snprintf(line, sizeof line, "plain network: %.2f %%",
                    100 * (double)d->correct_plain / n);
     tile(out, value, "right on ciphertexts", line);
-    (void)snprintf(value, sizeof value, "%" PRIu64 " of %" PRIu64,
-                   d->label_differences, d->n);
-    tile(out, value, "labels differ", "from the plain network's");
+    (void)snprintf(value, sizeof value, "%" PRIu64, d->label_differences);
+    (void)snprintf(line, sizeof line, "of %" PRIu64 " labels differ", d->n);
+    tile(out, value, line, "from the plain network's");
     (void)snprintf(line, sizeof line, "%s per image on %d thread%s",
                    text_of_seconds(d->infer_seconds / n).text,
                    sotto_pool_threads(d->app->pool),
@@ -171,12 +171,12 @@ static void machine_facts(text_out *out, const demo *d)
 static void waste(text_out *out, const demo *d)
 {
     const uint64_t room = d->encrypt.slots * d->encrypt.batches;
-    const double empty = 1 - (double)d->n / (double)room;
-    if (empty > 0.005) {
+    if (d->n < room) {
         text_printf(out,
-                    "<p class=\"note\">%.1f %% of the %" PRIu64 " slots were "
-                    "empty: that many images would have cost the same.</p>\n",
-                    100 * empty, room);
+                    "<p class=\"note\">%" PRIu64 " of the %" PRIu64 " slots "
+                    "were empty: images for them would have cost nothing."
+                    "</p>\n",
+                    room - d->n, room);
     }
 }
 

@@ -263,7 +263,7 @@ void report_table(text_out *out, const demo *d)
         report_escape(out, s->kind);
         text_printf(out, "<td>%zu<td>%d<td>%d<td>%.3f<td>%s<td>%s</tr>\n",
                     s->n_ciphertexts, s->level, s->n_components, log2(s->scale),
-                    show_log2(s->he_error).text,
+                    report_log2(error_of(d, s)).text,
                     text_of_seconds(s->seconds).text);
     }
     text_put(out, "</table></div>\n");

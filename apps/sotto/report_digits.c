@@ -136,6 +136,16 @@ void report_digits(text_out *out, const demo *d)
 {
     uint64_t which[CARDS];
     const size_t n = demo_choose(d, which, CARDS, WRONG_CARDS);
+    if (d->n > 1) {
+        text_printf(out,
+                    "<p class=\"note\">The first digits%s. Of all %" PRIu64
+                    ", %" PRIu64 " come out wrong; %" PRIu64
+                    " %s from what the plain network says.</p>\n",
+                    d->correct_encrypted < d->n ? ", then some that went wrong"
+                                                : "",
+                    d->n, d->n - d->correct_encrypted, d->label_differences,
+                    d->label_differences == 1 ? "differs" : "differ");
+    }
     text_put(
         out,
         "<ul class=\"key\"><li><i style=\"--c:var(--main)\"></i>score from "
