@@ -293,6 +293,8 @@ static sotto_status pool_node(nn_node *node, const nn_graph *graph, int x,
     SOTTO_TRY(take_inputs(node, graph, &x, 1, err));
     SOTTO_TRY(want_rank(&in, node, graph, 3, "[C,H,W]", err));
     node->window = *window;
+    node->window.count_include_pad =
+        node->op == NN_OP_AVERAGE_POOL && window->count_include_pad;
     node->shape = in;
     SOTTO_TRY(resolve_window(&node->shape, &node->window, &in, err));
     SOTTO_TRY(nn_shape_check(&node->shape, err));
