@@ -30,6 +30,7 @@ typedef struct ckks_ref_set {
     int id[CKKS_REF_MAX_LIMBS];
 } ckks_ref_set;
 
+/* The ring of degree n with these moduli; n a power of two. */
 ckks_ref_ring ckks_ref_ring_make(size_t n, const uint64_t *q, int n_moduli);
 
 /* a + b, a - b modulo q */
