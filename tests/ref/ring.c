@@ -3,6 +3,7 @@
  */
 #include "tests/ref/ring.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #include <stdarg.h>
@@ -33,15 +34,21 @@ uint64_t ref_inv_mod(uint64_t a, uint64_t q)
     return ref_pow_mod(a, q - 2, q);
 }
 
-uint64_t ref_prime_below(uint64_t below, uint64_t order)
+static bool is_probable_prime(uint64_t q)
 {
     static const uint64_t bases[] = {2, 3, 5, 7, 11, 13, 17, 19, 23};
-    for (uint64_t q = (below - 2) / order * order + 1; q > order; q -= order) {
-        size_t passed = 0;
-        for (size_t i = 0; i < sizeof bases / sizeof bases[0]; i++) {
-            passed += q == bases[i] || ref_pow_mod(bases[i], q - 1, q) == 1;
+    for (size_t i = 0; i < sizeof bases / sizeof bases[0]; i++) {
+        if (q != bases[i] && ref_pow_mod(bases[i], q - 1, q) != 1) {
+            return false;
         }
-        if (passed == sizeof bases / sizeof bases[0]) {
+    }
+    return true;
+}
+
+uint64_t ref_prime_below(uint64_t below, uint64_t order)
+{
+    for (uint64_t q = (below - 2) / order * order + 1; q > order; q -= order) {
+        if (is_probable_prime(q)) {
             return q;
         }
     }
