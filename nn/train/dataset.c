@@ -177,7 +177,7 @@ static sotto_status part_seek(nn_images *images, size_t i, uint64_t index,
     return SOTTO_OK;
 }
 
-/* Turns RGB triples into planes. */
+/* Turns RGB triples, as PPM has them, into planes, as networks want them. */
 static void split_planes(uint8_t *pixels, const uint8_t *triples,
                          size_t plane_bytes)
 {

@@ -51,7 +51,8 @@ static const char *next_name(builder *b, nn_layer_kind kind, bool last)
     return b->name;
 }
 
-/* What a batch normalisation does to channel c when it evaluates. */
+/* What a batch normalisation does to channel c when it evaluates:
+ * gamma·(x - mean)/√(variance + epsilon) + beta = scale·x + shift. */
 static void normalisation(float *scale, float *shift, const nn_layer_view *view,
                           size_t c)
 {

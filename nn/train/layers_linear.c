@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: MIT
  * Convolution and dense layers.
  *
- * A convolution gathers its windows into columns, [C·kh·kw][H'·W'], and is then
- * a matrix product. The columns are made anew on the way back: they are nine
- * to twenty-five times larger than the picture. Parameters: weights (as in
+ * A convolution gathers its windows into columns and is then a matrix product:
+ *
+ *     columns [depth][positions]   depth = C·kh·kw, positions = H'·W'
+ *     value   [maps][positions]   = W [maps][depth] · columns
+ *     dW      [maps][depth]      += gradient [maps][positions] · columnsᵀ
+ *     dcolumns                    = Wᵀ · gradient, scattered back and added
+ *
+ * The columns are made anew on the way back, since they are nine to twenty-five
+ * times larger than the picture. Parameters: weights (as in
  * ONNX), then the bias if there is one.
  */
 #include "nn/train/backprop_internal.h"
@@ -14,8 +20,9 @@
 
 /* --- windows ---------------------------------------------------------- */
 
-/* Positions [*begin, *end) of a window row whose input i·stride + offset lies
- * inside [0, size). */
+/* Positions [*begin, *end) of a window whose input i·stride + kernel_at - pad
+ * lies inside [0, size); the others read padding. Both bounds round up:
+ * i·stride + kernel_at >= pad, and i·stride + kernel_at < size + pad. */
 static void valid_positions(size_t *begin, size_t *end, size_t n_positions,
                             size_t stride, size_t kernel_at, size_t pad,
                             size_t size)
@@ -56,6 +63,7 @@ static void move_row(const nn_layer *layer, float *row, float *picture,
     if (x0 == x1) {
         return;
     }
+    /* inside these bounds the index below is never negative */
     for (size_t y = y0; y < y1; y++) {
         float *to = row + y * out_width;
         float *from =

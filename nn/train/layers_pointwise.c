@@ -1,6 +1,16 @@
 /* SPDX-License-Identifier: MIT
  * Layers that work element by element: ReLU, x², trained quadratics, and batch
  * normalisation.
+ *
+ * With dy the gradient of a layer's value and dx that of its input:
+ *
+ *     ReLU       y = max(x,0)          dx = dy where x > 0
+ *     square     y = x²                dx = 2x·dy
+ *     quadratic  y = a·x² + b·x + c    dx = (2a·x + b)·dy
+ *                                      da = Σ x²·dy, db = Σ x·dy, dc = Σ dy
+ *
+ * Sums over many elements are kept in doubles: those of a whole layer have ten
+ * thousands of terms of either sign.
  */
 #include "nn/train/backprop_internal.h"
 
@@ -216,7 +226,8 @@ static void batch_norm_sum_forward(const nn_layer *layer, const nn_slice *slice)
     }
 }
 
-/* Adds the slices' sums in order. */
+/* Adds the slices' sums in order of their number: this, and not the order in
+ * which they became ready, is what makes results equal for all threads. */
 static void merge_sums(const nn_layer *layer, double *out)
 {
     const size_t n = 2 * layer->out.channels;
@@ -242,7 +253,8 @@ static void batch_norm_merge_forward(const nn_layer *layer,
     for (size_t c = 0; c < channels; c++) {
         const double mean = statistics[c] / n;
         double variance = statistics[channels + c] / n - mean * mean;
-        variance = variance > 0.0 ? variance : 0.0; /* rounding only */
+        /* E[x²] - E[x]² in doubles: below 0 by rounding only */
+        variance = variance > 0.0 ? variance : 0.0;
         statistics[c] = mean;
         statistics[channels + c] = 1.0 / sqrt(variance + layer->config.epsilon);
         const double unbiased = n > 1.0 ? variance * n / (n - 1.0) : variance;

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Pooling and flattening.
+ *
+ * Windows lie inside the picture (no padding) and may overlap or leave rows and
+ * columns at the end unread, as ONNX defines it without ceil_mode. On the way
+ * back overlapping windows add up; a maximum passes its gradient to the element
+ * that won, the first of equals.
  */
 #include "nn/train/backprop_internal.h"
 

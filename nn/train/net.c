@@ -132,7 +132,9 @@ static sotto_status net_prepare(nn_net *net, const nn_train_config *config,
     return SOTTO_OK;
 }
 
-/* Lays out the parameter blocks: weights decay, everything else does not. */
+/* Lays out the parameter blocks: weights decay, everything else does not.
+ * Biases and normalisations set the scale of what follows; pulling them to 0
+ * would work against the layer behind, not against overfitting. */
 static void net_list_blocks(nn_net *net)
 {
     for (size_t i = 0; i < net->n_layers; i++) {
@@ -149,7 +151,12 @@ static void net_list_blocks(nn_net *net)
     }
 }
 
-/* Points the layers to their values; flatten borrows those before it. */
+/* Points the layers to their values:
+ *
+ *     values: layer 0 value | gradient | layer 1 value | gradient | …
+ *
+ * each [batch][n_out]. Flatten borrows those before it, and the first layer has
+ * no gradient to pass on: nobody asks for that of a pixel. */
 static sotto_status net_connect(nn_net *net)
 {
     float *in_value = net->inputs;

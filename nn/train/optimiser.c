@@ -95,6 +95,7 @@ static sotto_status step_task(void *arg, size_t task, int worker)
     float g[CHUNK];
 
     (void)worker;
+    /* the slices' gradients, always added in this order */
     memcpy(g, nn_net_gradient(job->net, 0) + begin,
            (end - begin) * sizeof(float));
     for (size_t s = 1; s < NN_NET_SLICES; s++) {

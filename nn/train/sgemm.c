@@ -43,7 +43,8 @@ static void pack_panels(float *out, nn_matrix b, size_t k, size_t n)
     }
 }
 
-/* One row of the tile: two vector sums. */
+/* One row of the tile: two vector sums. A macro, since an array of row pointers
+ * would be spilled to memory inside the loop. */
 #define TILE_ROW(i)                                                            \
     do {                                                                       \
         const float x = *row##i;                                               \

@@ -1,5 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * The training loop.
+ *
+ *     epoch: order and shifts from (seed, epoch)
+ *       minibatch: fill → forward → loss → backward → step
+ *     validate → keep the best weights → report → checkpoint
+ *
+ * Everything that a minibatch depends on is in the weights, the optimiser's
+ * memory and nn_train_position; so that a checkpoint may fall between any two
+ * minibatches.
  */
 #include "nn/train/trainer_internal.h"
 
@@ -15,7 +23,8 @@ static double seconds_now(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-/* Order and shifts of the epoch under way. */
+/* Order and shifts of the epoch under way. They come from the epoch's own
+ * streams, so that a resumed run makes them again instead of storing them. */
 static void prepare_epoch(nn_trainer *trainer)
 {
     const uint64_t width = 2 * trainer->config.shift + 1;

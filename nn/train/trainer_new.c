@@ -62,7 +62,8 @@ static sotto_status check_fit(const nn_trainer *trainer, sotto_error *err)
     return SOTTO_OK;
 }
 
-/* What a pixel value becomes, for every channel. */
+/* What a pixel value becomes, for every channel: 256 divisions instead of one
+ * for every pixel of every epoch. */
 static void fill_levels(nn_trainer *trainer)
 {
     const nn_train_config *config = &trainer->config;
@@ -77,6 +78,7 @@ static void fill_levels(nn_trainer *trainer)
     }
 }
 
+/* Chooses the validation images by the seed: files may be sorted by class. */
 static void fill_split(nn_trainer *trainer)
 {
     sotto_stream stream = nn_train_stream(trainer, NN_TRAIN_SPLIT, 0);
