@@ -23,8 +23,8 @@
 typedef struct rlwe_ct {
     int level;        /* row of the level table */
     int n_components; /* degree + 1: 2 … 5 */
-    bool seeded;      /* c_1 is the uniform polynomial of seed: half the bytes */
-    sotto_seed seed;  /* public */
+    bool seeded;     /* c_1 is the uniform polynomial of seed: half the bytes */
+    sotto_seed seed; /* public */
     uint8_t key_id[RLWE_KEY_ID_BYTES];
     size_t capacity; /* words that data holds */
     uint64_t *data;  /* owned */

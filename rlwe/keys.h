@@ -44,9 +44,9 @@
 /* The secret: uniform ternary coefficients. Wiped when freed. */
 typedef struct rlwe_secret {
     uint8_t key_id[RLWE_KEY_ID_BYTES]; /* public, random */
-    bool from_seed;  /* made with --seed: for tests; every use warns */
-    int8_t *small;   /* [n] in {-1,0,1} */
-    uint64_t *ntt;   /* [n_moduli][stride]: NTT of the secret, all moduli */
+    bool from_seed; /* made with --seed: for tests; every use warns */
+    int8_t *small;  /* [n] in {-1,0,1} */
+    uint64_t *ntt;  /* [n_moduli][stride]: NTT of the secret, all moduli */
 } rlwe_secret;
 
 /* Makes a secret. root == NULL: from the system (the normal way); otherwise
@@ -126,13 +126,11 @@ typedef struct rlwe_switch_key {
  * element not odd in (1, 2N)), SOTTO_ERR_RANDOM,
  * SOTTO_ERR_MEMORY; *key is then NULL. secret: constant time in the secret.
  * owner: rlwe_switch_key_free. */
-sotto_status rlwe_switch_key_new(rlwe_switch_key **key,
-                                 const rlwe_context *context,
-                                 const rlwe_secret *secret,
-                                 rlwe_key_target target,
-                                 const rlwe_gadget *gadget,
-                                 const sotto_seed *root, uint32_t index,
-                                 sotto_error *err) SOTTO_MUST_CHECK;
+sotto_status
+rlwe_switch_key_new(rlwe_switch_key **key, const rlwe_context *context,
+                    const rlwe_secret *secret, rlwe_key_target target,
+                    const rlwe_gadget *gadget, const sotto_seed *root,
+                    uint32_t index, sotto_error *err) SOTTO_MUST_CHECK;
 
 /* Frees; NULL is fine. */
 void rlwe_switch_key_free(rlwe_switch_key *key);
@@ -144,7 +142,9 @@ static inline uint64_t *rlwe_switch_key_limb(const rlwe_switch_key *key,
                                              int half)
 {
     const size_t at = ((size_t)modulus_position * (size_t)key->gadget.n_digits +
-                       (size_t)digit) * 2 + (size_t)half;
+                       (size_t)digit) *
+                          2 +
+                      (size_t)half;
     return key->data + at * context->ring->stride;
 }
 

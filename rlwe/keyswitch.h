@@ -20,10 +20,10 @@
 /* Constants for one gadget at one level, with or without a joined rescale. */
 struct rlwe_switcher {
     rlwe_gadget gadget;
-    int from;            /* level of the input */
-    int to;              /* level of the result; == from without a rescale */
-    rns_set all;         /* limbs of `from` ∪ special */
-    int n_digits;        /* digits that the level still has */
+    int from;     /* level of the input */
+    int to;       /* level of the result; == from without a rescale */
+    rns_set all;  /* limbs of `from` ∪ special */
+    int n_digits; /* digits that the level still has */
     int digit_number[RNS_MAX_LIMBS]; /* … and their numbers in the key */
     rns_converter **up;  /* [n_digits]: digit -> all \ digit; NULL if empty */
     rns_divider *down;   /* all \ set(to) -> set(to) */

@@ -30,9 +30,9 @@
 /* How a switching key cuts ciphertext limbs into digits, and by which special
  * moduli its result is divided. Any partition, any number of special moduli. */
 typedef struct rlwe_gadget {
-    rns_set limbs;   /* ciphertext moduli that the key serves */
-    rns_set special; /* P; disjoint from limbs, not empty */
-    int n_digits;    /* dnum */
+    rns_set limbs;                /* ciphertext moduli that the key serves */
+    rns_set special;              /* P; disjoint from limbs, not empty */
+    int n_digits;                 /* dnum */
     uint8_t digit[RNS_MAX_LIMBS]; /* digit[i]: digit of limbs.id[i] */
 } rlwe_gadget;
 
@@ -57,9 +57,9 @@ typedef struct rlwe_params_literal {
     rlwe_step step[RLWE_MAX_STEPS];
     int n_gadgets;
     rlwe_gadget gadget[RLWE_MAX_GADGETS];
-    bool has_public;    /* a public key is wanted */
-    int public_special; /* … and its one special modulus (an id) */
-    int security;       /* wanted bits: 0 (= 128), 128, 192 or 256 */
+    bool has_public;     /* a public key is wanted */
+    int public_special;  /* … and its one special modulus (an id) */
+    int security;        /* wanted bits: 0 (= 128), 128, 192 or 256 */
     bool allow_insecure; /* only after the user said "insecure" */
 } rlwe_params_literal;
 

@@ -15,7 +15,7 @@
 #define MAGIC_BYTES 8
 #define VERSION 1
 #define HEADER_SUMMED 104 /* bytes of a header under its checksum */
-#define RECORD_SUMMED 32 /* bytes of a record head under the checksum */
+#define RECORD_SUMMED 32  /* bytes of a record head under the checksum */
 #define FLAG_INSECURE 1u
 #define FLAG_FROM_SEED 2u
 
@@ -38,9 +38,9 @@ static const char *kind_text(unsigned kind)
     }
 }
 
-sotto_status wire_fail(const rlwe_file_reader *reader, uint64_t number,
-                       sotto_error *err, sotto_status status,
-                       const char *format, ...)
+sotto_status rlwe_wire_fail(const rlwe_file_reader *reader, uint64_t number,
+                            sotto_error *err, sotto_status status,
+                            const char *format, ...)
 {
     char reason[sizeof err->text];
     va_list args;
@@ -178,7 +178,7 @@ static size_t largest_record(const rlwe_context *context, rlwe_file_kind kind)
         return WIRE_RECORD_BYTES + RLWE_KEY_ID_BYTES + n / 4;
     case RLWE_FILE_PUBLIC:
         return WIRE_RECORD_BYTES + WIRE_PUBLIC_BYTES +
-               wire_poly_bytes(context->ring, &all);
+               rlwe_wire_poly_bytes(context->ring, &all);
     case RLWE_FILE_EVAL:
         for (int i = 0; i < literal->n_gadgets; i++) {
             const size_t bytes =
@@ -331,8 +331,9 @@ static sotto_status next_header(rlwe_file_reader *reader, const uint8_t *magic,
     return SOTTO_OK;
 }
 
-sotto_status wire_next(rlwe_file_reader *reader, uint8_t *bytes,
-                       wire_record *record, bool *at_end, sotto_error *err)
+sotto_status rlwe_wire_next(rlwe_file_reader *reader, uint8_t *bytes,
+                            rlwe_wire_record *record, bool *at_end,
+                            sotto_error *err)
 {
     reader->n_records++;
     for (;;) {
@@ -348,9 +349,10 @@ sotto_status wire_next(rlwe_file_reader *reader, uint8_t *bytes,
         SOTTO_TRY(next_header(reader, bytes, err));
     }
     if (memcmp(bytes, record_magic, MAGIC_BYTES) != 0) {
-        return wire_fail(reader, reader->n_records, err, SOTTO_ERR_FORMAT,
-                         "neither a record nor a header begins at byte %llu",
-                         (unsigned long long)(reader->position - MAGIC_BYTES));
+        return rlwe_wire_fail(
+            reader, reader->n_records, err, SOTTO_ERR_FORMAT,
+            "neither a record nor a header begins at byte %llu",
+            (unsigned long long)(reader->position - MAGIC_BYTES));
     }
     SOTTO_TRY(read_more(reader, bytes + MAGIC_BYTES,
                         WIRE_RECORD_BYTES - MAGIC_BYTES, err));
@@ -361,22 +363,23 @@ sotto_status wire_next(rlwe_file_reader *reader, uint8_t *bytes,
     record->index = sotto_read_u64(&head);
     record->len_bytes = sotto_read_u64(&head);
     if (kind != (uint32_t)reader->header.kind) {
-        return wire_fail(reader, reader->n_records, err, SOTTO_ERR_FORMAT,
-                         "holds %s in a file of %s", kind_text(kind),
-                         kind_text(reader->header.kind));
+        return rlwe_wire_fail(reader, reader->n_records, err, SOTTO_ERR_FORMAT,
+                              "holds %s in a file of %s", kind_text(kind),
+                              kind_text(reader->header.kind));
     }
     return SOTTO_OK;
 }
 
-sotto_status wire_payload(rlwe_file_reader *reader, uint8_t *bytes,
-                          size_t capacity, const wire_record *record,
-                          sotto_error *err)
+sotto_status rlwe_wire_payload(rlwe_file_reader *reader, uint8_t *bytes,
+                               size_t capacity, const rlwe_wire_record *record,
+                               sotto_error *err)
 {
     if (record->len_bytes > capacity - WIRE_RECORD_BYTES) {
-        return wire_fail(reader, reader->n_records, err, SOTTO_ERR_FORMAT,
-                         "has %llu bytes; these parameters allow at most %zu",
-                         (unsigned long long)record->len_bytes,
-                         capacity - WIRE_RECORD_BYTES);
+        return rlwe_wire_fail(
+            reader, reader->n_records, err, SOTTO_ERR_FORMAT,
+            "has %llu bytes; these parameters allow at most %zu",
+            (unsigned long long)record->len_bytes,
+            capacity - WIRE_RECORD_BYTES);
     }
     return read_more(reader, bytes + WIRE_RECORD_BYTES,
                      (size_t)record->len_bytes, err);
@@ -390,16 +393,16 @@ static sotto_status check_sum(const rlwe_file_reader *reader, uint64_t number,
     uint8_t digest[SOTTO_HASH_BYTES];
     sotto_sha256_final(hash, digest);
     if (memcmp(digest, bytes + RECORD_SUMMED, sizeof digest) != 0) {
-        return wire_fail(reader, number, err, SOTTO_ERR_FORMAT,
-                         "damaged: the checksum differs; copy or make the "
-                         "file again");
+        return rlwe_wire_fail(reader, number, err, SOTTO_ERR_FORMAT,
+                              "damaged: the checksum differs; copy or make the "
+                              "file again");
     }
     return SOTTO_OK;
 }
 
-sotto_status wire_verify(const rlwe_file_reader *reader, uint64_t number,
-                         const uint8_t *bytes, size_t len_bytes,
-                         sotto_error *err)
+sotto_status rlwe_wire_verify(const rlwe_file_reader *reader, uint64_t number,
+                              const uint8_t *bytes, size_t len_bytes,
+                              sotto_error *err)
 {
     sotto_sha256 hash;
     sotto_sha256_init(&hash);
@@ -409,8 +412,8 @@ sotto_status wire_verify(const rlwe_file_reader *reader, uint64_t number,
     return check_sum(reader, number, &hash, bytes, err);
 }
 
-sotto_status wire_skip(rlwe_file_reader *reader, const wire_record *record,
-                       sotto_error *err)
+sotto_status rlwe_wire_skip(rlwe_file_reader *reader,
+                            const rlwe_wire_record *record, sotto_error *err)
 {
     const size_t room = reader->capacity - WIRE_RECORD_BYTES;
     sotto_sha256 hash;
@@ -427,8 +430,9 @@ sotto_status wire_skip(rlwe_file_reader *reader, const wire_record *record,
     return check_sum(reader, reader->n_records, &hash, reader->buffer, err);
 }
 
-sotto_status wire_check_key_id(const rlwe_file_reader *reader, uint64_t number,
-                               const uint8_t *key_id, sotto_error *err)
+sotto_status rlwe_wire_check_key_id(const rlwe_file_reader *reader,
+                                    uint64_t number, const uint8_t *key_id,
+                                    sotto_error *err)
 {
     if (memcmp(key_id, reader->header.key_id, RLWE_KEY_ID_BYTES) == 0) {
         return SOTTO_OK;
@@ -437,13 +441,13 @@ sotto_status wire_check_key_id(const rlwe_file_reader *reader, uint64_t number,
     char want[2 * RLWE_KEY_ID_BYTES + 1];
     sotto_hex(have, key_id, RLWE_KEY_ID_BYTES);
     sotto_hex(want, reader->header.key_id, RLWE_KEY_ID_BYTES);
-    return wire_fail(reader, number, err, SOTTO_ERR_MISMATCH,
-                     "belongs to key %s; the file's header says %s", have,
-                     want);
+    return rlwe_wire_fail(reader, number, err, SOTTO_ERR_MISMATCH,
+                          "belongs to key %s; the file's header says %s", have,
+                          want);
 }
 
-void wire_seal(uint8_t *bytes, rlwe_file_kind kind, uint64_t index,
-               uint32_t item, size_t payload_bytes)
+void rlwe_wire_seal(uint8_t *bytes, rlwe_file_kind kind, uint64_t index,
+                    uint32_t item, size_t payload_bytes)
 {
     sotto_writer writer = sotto_writer_init(bytes, RECORD_SUMMED);
     sotto_write_bytes(&writer, record_magic, MAGIC_BYTES);

@@ -2,7 +2,8 @@
  * Wire format: files of keys and ciphertexts (SPEC §11, byte by byte).
  *
  *     header | record | record | …          concatenation of files is valid:
- *     header | record | header | record     a header may stand before any record
+ *     header | record | header | record     a header may stand before any
+ * record
  *
  * All numbers little-endian; what is called zero must be zero.
  *
@@ -13,9 +14,9 @@
  *      12  4  flags: 1 insecure, 2 seeded    16  8  index
  *      16 32  parameter id                   24  8  bytes of payload
  *      48 32  plan id                        32 32  SHA-256 of bytes 0 … 31
- *      80 16  key id                                of this head and the payload
- *      96  8  count                          64  …  payload (wire_internal.h)
- *     104 32  SHA-256 of bytes 0 … 103
+ *      80 16  key id                                of this head and the
+ * payload 96  8  count                          64  …  payload
+ * (wire_internal.h) 104 32  SHA-256 of bytes 0 … 103
  *
  * Every field is bounded before use and each record is verified before anything
  * in it is used; a reader never allocates more than its context's objects need.
@@ -36,7 +37,7 @@
 typedef enum rlwe_file_kind {
     RLWE_FILE_SECRET = 1,
     RLWE_FILE_PUBLIC = 2,
-    RLWE_FILE_EVAL = 3,      /* switching keys */
+    RLWE_FILE_EVAL = 3, /* switching keys */
     RLWE_FILE_CIPHERTEXT = 4
 } rlwe_file_kind;
 
@@ -46,7 +47,7 @@ typedef struct rlwe_file_header {
     bool insecure;  /* parameters below the wanted security */
     bool from_seed; /* keys made with --seed */
     uint8_t params_id[RLWE_ID_BYTES];
-    uint8_t plan_id[RLWE_ID_BYTES];    /* zero in key files */
+    uint8_t plan_id[RLWE_ID_BYTES]; /* zero in key files */
     uint8_t key_id[RLWE_KEY_ID_BYTES];
     uint64_t count; /* of the user's items (images) in the whole job, of which
                      * this file may hold a part; 0 in key files */
@@ -119,17 +120,16 @@ size_t rlwe_ct_record_max(const rlwe_context *context);
  * error: SOTTO_ERR_FORMAT naming file, record and what was wrong;
  * SOTTO_ERR_MISMATCH when the key id is not the header's; SOTTO_ERR_PARAM when
  * ct has no room. ct is unchanged or zero. */
-sotto_status rlwe_read_ct(rlwe_file_reader *reader,
-                          const rlwe_context *context, rlwe_ct *ct,
-                          uint64_t *scale_bits, uint64_t *index,
+sotto_status rlwe_read_ct(rlwe_file_reader *reader, const rlwe_context *context,
+                          rlwe_ct *ct, uint64_t *scale_bits, uint64_t *index,
                           uint32_t *item, bool *at_end,
                           sotto_error *err) SOTTO_MUST_CHECK;
 
 /* A record as it stands in the file: bounded, not yet verified. */
 typedef struct rlwe_raw_ct {
-    uint64_t number;  /* of the record in the file, from 1 */
-    uint64_t index;   /* batch and feature as the record claims; only good for */
-    uint32_t item;    /* passing over what is not wanted */
+    uint64_t number; /* of the record in the file, from 1 */
+    uint64_t index;  /* batch and feature as the record claims; only good for */
+    uint32_t item;   /* passing over what is not wanted */
     size_t len_bytes; /* head and payload */
     uint8_t *bytes;   /* the caller's, rlwe_ct_record_max bytes */
 } rlwe_raw_ct;

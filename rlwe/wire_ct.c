@@ -13,7 +13,7 @@ size_t rlwe_ct_record_bytes(const rlwe_context *context, int level,
                             int n_components, bool seeded)
 {
     const size_t poly =
-        wire_poly_bytes(context->ring, rlwe_level_set(context, level));
+        rlwe_wire_poly_bytes(context->ring, rlwe_level_set(context, level));
     const size_t stored = seeded ? 1 : (size_t)n_components;
     return WIRE_RECORD_BYTES + WIRE_CT_BYTES + stored * poly +
            (seeded ? SOTTO_SEED_BYTES : 0);
@@ -38,22 +38,22 @@ size_t rlwe_pack_ct(uint8_t *bytes, const rlwe_context *context,
     sotto_write_u32(&writer, 0);
     sotto_write_u64(&writer, scale_bits);
     sotto_write_bytes(&writer, ct->key_id, sizeof ct->key_id);
-    wire_put_set(&writer, set);
+    rlwe_wire_put_set(&writer, set);
     SOTTO_ASSERT(writer.ok && writer.at == WIRE_CT_BYTES);
 
     uint8_t *at = bytes + WIRE_RECORD_BYTES + WIRE_CT_BYTES;
     const int n_stored = ct->seeded ? 1 : ct->n_components;
     for (int i = 0; i < n_stored; i++) {
-        at = wire_pack_poly(at, context->ring, set,
-                            rlwe_ct_component(ct, context, i));
+        at = rlwe_wire_pack_poly(at, context->ring, set,
+                                 rlwe_ct_component(ct, context, i));
     }
     if (ct->seeded) {
         memcpy(at, ct->seed.bytes, SOTTO_SEED_BYTES);
         at += SOTTO_SEED_BYTES;
     }
     const size_t len_bytes = (size_t)(at - bytes);
-    wire_seal(bytes, RLWE_FILE_CIPHERTEXT, index, item,
-              len_bytes - WIRE_RECORD_BYTES);
+    rlwe_wire_seal(bytes, RLWE_FILE_CIPHERTEXT, index, item,
+                   len_bytes - WIRE_RECORD_BYTES);
     return len_bytes;
 }
 
@@ -71,12 +71,13 @@ sotto_status rlwe_read_raw_ct(rlwe_file_reader *reader, rlwe_raw_ct *raw,
                               bool *at_end, sotto_error *err)
 {
     SOTTO_ASSERT(reader->header.kind == RLWE_FILE_CIPHERTEXT);
-    wire_record record;
-    SOTTO_TRY(wire_next(reader, raw->bytes, &record, at_end, err));
+    rlwe_wire_record record;
+    SOTTO_TRY(rlwe_wire_next(reader, raw->bytes, &record, at_end, err));
     if (*at_end) {
         return SOTTO_OK;
     }
-    SOTTO_TRY(wire_payload(reader, raw->bytes, reader->capacity, &record, err));
+    SOTTO_TRY(
+        rlwe_wire_payload(reader, raw->bytes, reader->capacity, &record, err));
     raw->number = reader->n_records;
     raw->index = record.index;
     raw->item = record.item;
@@ -109,35 +110,38 @@ static sotto_status parse_fields(ct_fields *fields,
     fields->scale_bits = sotto_read_u64(&payload);
     fields->key_id = sotto_read_view(&payload, RLWE_KEY_ID_BYTES);
     rns_set set;
-    const bool set_ok = wire_get_set(&payload, &set, context->ring->n_limbs);
+    const bool set_ok =
+        rlwe_wire_get_set(&payload, &set, context->ring->n_limbs);
     fields->seeded = flags == FLAG_SEEDED;
     if (!payload.ok || zero != 0 || flags > FLAG_SEEDED ||
         fields->n_components < RLWE_MIN_COMPONENTS ||
         fields->n_components > RLWE_MAX_COMPONENTS ||
         (fields->seeded && fields->n_components != 2)) {
-        return wire_fail(reader, raw->number, err, SOTTO_ERR_FORMAT,
-                         "a ciphertext of %d components with flags %u; "
-                         "expected %d to %d (2 with a seed) and flags up to 1",
-                         fields->n_components, flags, RLWE_MIN_COMPONENTS,
-                         RLWE_MAX_COMPONENTS);
+        return rlwe_wire_fail(
+            reader, raw->number, err, SOTTO_ERR_FORMAT,
+            "a ciphertext of %d components with flags %u; "
+            "expected %d to %d (2 with a seed) and flags up to 1",
+            fields->n_components, flags, RLWE_MIN_COMPONENTS,
+            RLWE_MAX_COMPONENTS);
     }
     if (fields->level >= context->chain.n_levels || !set_ok ||
         !rns_set_equal(&set, rlwe_level_set(context, fields->level))) {
-        return wire_fail(reader, raw->number, err, SOTTO_ERR_MISMATCH,
-                         "a ciphertext of %d moduli at level %d, which these "
-                         "parameters do not have; use the plan that it was "
-                         "made with",
-                         set.count, fields->level);
+        return rlwe_wire_fail(
+            reader, raw->number, err, SOTTO_ERR_MISMATCH,
+            "a ciphertext of %d moduli at level %d, which these "
+            "parameters do not have; use the plan that it was "
+            "made with",
+            set.count, fields->level);
     }
     const size_t expected = rlwe_ct_record_bytes(
         context, fields->level, fields->n_components, fields->seeded);
     if (raw->len_bytes != expected) {
-        return wire_fail(reader, raw->number, err, SOTTO_ERR_FORMAT,
-                         "a ciphertext of %zu bytes; expected %zu",
-                         raw->len_bytes, expected);
+        return rlwe_wire_fail(reader, raw->number, err, SOTTO_ERR_FORMAT,
+                              "a ciphertext of %zu bytes; expected %zu",
+                              raw->len_bytes, expected);
     }
     fields->rest = raw->bytes + WIRE_RECORD_BYTES + WIRE_CT_BYTES;
-    return wire_check_key_id(reader, raw->number, fields->key_id, err);
+    return rlwe_wire_check_key_id(reader, raw->number, fields->key_id, err);
 }
 
 /* Unpacks the polynomials into a ciphertext of the right shape.
@@ -146,12 +150,12 @@ static bool unpack_ct(rlwe_ct *ct, const rlwe_context *context,
                       const ct_fields *fields)
 {
     const rns_set *set = rlwe_level_set(context, fields->level);
-    const size_t poly_bytes = wire_poly_bytes(context->ring, set);
+    const size_t poly_bytes = rlwe_wire_poly_bytes(context->ring, set);
     const int n_stored = fields->seeded ? 1 : fields->n_components;
     const uint8_t *at = fields->rest;
     for (int i = 0; i < n_stored; i++, at += poly_bytes) {
-        if (!wire_unpack_poly(rlwe_ct_component(ct, context, i), context->ring,
-                              set, at)) {
+        if (!rlwe_wire_unpack_poly(rlwe_ct_component(ct, context, i),
+                                   context->ring, set, at)) {
             return false;
         }
     }
@@ -171,15 +175,15 @@ sotto_status rlwe_parse_ct(const rlwe_file_reader *reader,
                            sotto_error *err)
 {
     SOTTO_TRY(
-        wire_verify(reader, raw->number, raw->bytes, raw->len_bytes, err));
+        rlwe_wire_verify(reader, raw->number, raw->bytes, raw->len_bytes, err));
     ct_fields fields = {.rest = NULL};
     SOTTO_TRY(parse_fields(&fields, reader, context, raw, err));
     SOTTO_TRY(
         rlwe_ct_reshape(ct, context, fields.level, fields.n_components, err));
     if (!unpack_ct(ct, context, &fields)) {
         memset(ct->data, 0, ct->capacity * sizeof *ct->data);
-        return wire_fail(reader, raw->number, err, SOTTO_ERR_FORMAT,
-                         "a residue is not below its modulus");
+        return rlwe_wire_fail(reader, raw->number, err, SOTTO_ERR_FORMAT,
+                              "a residue is not below its modulus");
     }
     sotto_reader head = sotto_reader_init(raw->bytes, WIRE_RECORD_BYTES);
     (void)sotto_read_view(&head, 12);

@@ -42,11 +42,11 @@
 #define WIRE_SWITCH_BYTES 192
 
 /* Head of one record. */
-typedef struct wire_record {
+typedef struct rlwe_wire_record {
     uint32_t item;
     uint64_t index;
     uint64_t len_bytes; /* of the payload */
-} wire_record;
+} rlwe_wire_record;
 
 struct rlwe_file_reader {
     sotto_input *input;
@@ -59,68 +59,71 @@ struct rlwe_file_reader {
 
 /* Reads the head of the next record (and headers before it) into bytes and
  * *record. error: SOTTO_ERR_FORMAT, SOTTO_ERR_IO, SOTTO_ERR_MISMATCH. */
-sotto_status wire_next(rlwe_file_reader *reader, uint8_t *bytes,
-                       wire_record *record, bool *at_end,
-                       sotto_error *err) SOTTO_MUST_CHECK;
+sotto_status rlwe_wire_next(rlwe_file_reader *reader, uint8_t *bytes,
+                            rlwe_wire_record *record, bool *at_end,
+                            sotto_error *err) SOTTO_MUST_CHECK;
 
-/* Reads the payload behind a head that wire_next put at bytes.
+/* Reads the payload behind a head that rlwe_wire_next put at bytes.
  * error: SOTTO_ERR_FORMAT when it is longer than capacity (head included) or
  * the file ends. */
-sotto_status wire_payload(rlwe_file_reader *reader, uint8_t *bytes,
-                          size_t capacity, const wire_record *record,
-                          sotto_error *err) SOTTO_MUST_CHECK;
+sotto_status rlwe_wire_payload(rlwe_file_reader *reader, uint8_t *bytes,
+                               size_t capacity, const rlwe_wire_record *record,
+                               sotto_error *err) SOTTO_MUST_CHECK;
 
 /* Compares the checksum of a whole record. error: SOTTO_ERR_FORMAT. */
-sotto_status wire_verify(const rlwe_file_reader *reader, uint64_t number,
-                         const uint8_t *bytes, size_t len_bytes,
-                         sotto_error *err) SOTTO_MUST_CHECK;
+sotto_status rlwe_wire_verify(const rlwe_file_reader *reader, uint64_t number,
+                              const uint8_t *bytes, size_t len_bytes,
+                              sotto_error *err) SOTTO_MUST_CHECK;
 
 /* Steps over the payload of a record that is too long for the buffer, whose
  * first WIRE_RECORD_BYTES bytes are the head; verifies it all the same. */
-sotto_status wire_skip(rlwe_file_reader *reader, const wire_record *record,
-                       sotto_error *err) SOTTO_MUST_CHECK;
+sotto_status rlwe_wire_skip(rlwe_file_reader *reader,
+                            const rlwe_wire_record *record,
+                            sotto_error *err) SOTTO_MUST_CHECK;
 
 /* "FILE, record NUMBER: reason". */
-sotto_status wire_fail(const rlwe_file_reader *reader, uint64_t number,
-                       sotto_error *err, sotto_status status,
-                       const char *format, ...) SOTTO_PRINTF(5, 6);
+sotto_status rlwe_wire_fail(const rlwe_file_reader *reader, uint64_t number,
+                            sotto_error *err, sotto_status status,
+                            const char *format, ...) SOTTO_PRINTF(5, 6);
 
 /* Compares a record's key id with the header's. error: SOTTO_ERR_MISMATCH. */
-sotto_status wire_check_key_id(const rlwe_file_reader *reader, uint64_t number,
-                               const uint8_t *key_id,
-                               sotto_error *err) SOTTO_MUST_CHECK;
+sotto_status rlwe_wire_check_key_id(const rlwe_file_reader *reader,
+                                    uint64_t number, const uint8_t *key_id,
+                                    sotto_error *err) SOTTO_MUST_CHECK;
 
 /* Reads the one and only record of a key file into the reader's buffer and
  * verifies it. error: SOTTO_ERR_FORMAT when there is none, or a second one, or
  * its payload has not payload_bytes bytes. */
-sotto_status wire_only_record(rlwe_file_reader *reader, size_t payload_bytes,
-                              sotto_error *err) SOTTO_MUST_CHECK;
+sotto_status rlwe_wire_only_record(rlwe_file_reader *reader,
+                                   size_t payload_bytes,
+                                   sotto_error *err) SOTTO_MUST_CHECK;
 
 /* Completes the head of a record whose payload stands behind it. */
-void wire_seal(uint8_t *bytes, rlwe_file_kind kind, uint64_t index,
-               uint32_t item, size_t payload_bytes);
+void rlwe_wire_seal(uint8_t *bytes, rlwe_file_kind kind, uint64_t index,
+                    uint32_t item, size_t payload_bytes);
 
 /* Writes and reads a mask of moduli. Reading fails (false) when it is empty or
  * names an id from n_limbs on. */
-void wire_put_set(sotto_writer *writer, const rns_set *set);
-bool wire_get_set(sotto_reader *reader, rns_set *set, int n_limbs);
+void rlwe_wire_put_set(sotto_writer *writer, const rns_set *set);
+bool rlwe_wire_get_set(sotto_reader *reader, rns_set *set, int n_limbs);
 
 /* Bytes of a packed limb, and of a packed polynomial over a set. */
-size_t wire_limb_bytes(const rns_ring *ring, int id);
-size_t wire_poly_bytes(const rns_ring *ring, const rns_set *set);
+size_t rlwe_wire_limb_bytes(const rns_ring *ring, int id);
+size_t rlwe_wire_poly_bytes(const rns_ring *ring, const rns_set *set);
 
 /* Packs the limb of modulus id; returns the end of what was written. */
-uint8_t *wire_pack_limb(uint8_t *out, const rns_ring *ring, int id,
-                        const uint64_t *in);
+uint8_t *rlwe_wire_pack_limb(uint8_t *out, const rns_ring *ring, int id,
+                             const uint64_t *in);
 
 /* Unpacks a limb. Returns false when a residue is not below the modulus. */
-bool wire_unpack_limb(uint64_t *out, const rns_ring *ring, int id,
-                      const uint8_t *in) SOTTO_MUST_CHECK;
+bool rlwe_wire_unpack_limb(uint64_t *out, const rns_ring *ring, int id,
+                           const uint8_t *in) SOTTO_MUST_CHECK;
 
 /* The same for a polynomial over a set. */
-uint8_t *wire_pack_poly(uint8_t *out, const rns_ring *ring, const rns_set *set,
-                        const uint64_t *in);
-bool wire_unpack_poly(uint64_t *out, const rns_ring *ring, const rns_set *set,
-                      const uint8_t *in) SOTTO_MUST_CHECK;
+uint8_t *rlwe_wire_pack_poly(uint8_t *out, const rns_ring *ring,
+                             const rns_set *set, const uint64_t *in);
+bool rlwe_wire_unpack_poly(uint64_t *out, const rns_ring *ring,
+                           const rns_set *set,
+                           const uint8_t *in) SOTTO_MUST_CHECK;
 
 #endif

@@ -12,7 +12,7 @@ static sotto_status write_record(sotto_output *out, uint8_t *bytes,
                                  size_t len_bytes, rlwe_file_kind kind,
                                  uint64_t index, sotto_error *err)
 {
-    wire_seal(bytes, kind, index, 0, len_bytes - WIRE_RECORD_BYTES);
+    rlwe_wire_seal(bytes, kind, index, 0, len_bytes - WIRE_RECORD_BYTES);
     return sotto_output_write(out, bytes, len_bytes, err);
 }
 
@@ -28,30 +28,31 @@ static sotto_status alloc_record(uint8_t **bytes, size_t len_bytes,
     return SOTTO_OK;
 }
 
-sotto_status wire_only_record(rlwe_file_reader *reader, size_t payload_bytes,
-                              sotto_error *err)
+sotto_status rlwe_wire_only_record(rlwe_file_reader *reader,
+                                   size_t payload_bytes, sotto_error *err)
 {
-    wire_record record;
+    rlwe_wire_record record;
     bool at_end;
-    SOTTO_TRY(wire_next(reader, reader->buffer, &record, &at_end, err));
+    SOTTO_TRY(rlwe_wire_next(reader, reader->buffer, &record, &at_end, err));
     if (at_end) {
         return sotto_fail(err, SOTTO_ERR_FORMAT, "%s holds no key",
                           sotto_input_name(reader->input));
     }
     if (record.len_bytes != payload_bytes) {
-        return wire_fail(reader, reader->n_records, err, SOTTO_ERR_FORMAT,
-                         "a key of %llu bytes; expected %zu",
-                         (unsigned long long)record.len_bytes, payload_bytes);
+        return rlwe_wire_fail(reader, reader->n_records, err, SOTTO_ERR_FORMAT,
+                              "a key of %llu bytes; expected %zu",
+                              (unsigned long long)record.len_bytes,
+                              payload_bytes);
     }
-    SOTTO_TRY(
-        wire_payload(reader, reader->buffer, reader->capacity, &record, err));
-    SOTTO_TRY(wire_verify(reader, reader->n_records, reader->buffer,
-                          WIRE_RECORD_BYTES + payload_bytes, err));
+    SOTTO_TRY(rlwe_wire_payload(reader, reader->buffer, reader->capacity,
+                                &record, err));
+    SOTTO_TRY(rlwe_wire_verify(reader, reader->n_records, reader->buffer,
+                               WIRE_RECORD_BYTES + payload_bytes, err));
     uint8_t head[WIRE_RECORD_BYTES];
-    SOTTO_TRY(wire_next(reader, head, &record, &at_end, err));
+    SOTTO_TRY(rlwe_wire_next(reader, head, &record, &at_end, err));
     if (!at_end) {
-        return wire_fail(reader, reader->n_records, err, SOTTO_ERR_FORMAT,
-                         "a second key; expected one per file");
+        return rlwe_wire_fail(reader, reader->n_records, err, SOTTO_ERR_FORMAT,
+                              "a second key; expected one per file");
     }
     return SOTTO_OK;
 }
@@ -103,13 +104,13 @@ static sotto_status load_secret(rlwe_secret **secret, rlwe_file_reader *reader,
                                 const rlwe_context *context, int8_t *small,
                                 sotto_error *err)
 {
-    SOTTO_TRY(wire_only_record(reader, secret_bytes(context), err));
+    SOTTO_TRY(rlwe_wire_only_record(reader, secret_bytes(context), err));
     const uint8_t *key_id = reader->buffer + WIRE_RECORD_BYTES;
-    SOTTO_TRY(wire_check_key_id(reader, 1, key_id, err));
+    SOTTO_TRY(rlwe_wire_check_key_id(reader, 1, key_id, err));
     if (!unpack_small(small, context->ring->ring.n,
                       key_id + RLWE_KEY_ID_BYTES)) {
-        return wire_fail(reader, 1, err, SOTTO_ERR_FORMAT,
-                         "a coefficient that is not -1, 0 or 1");
+        return rlwe_wire_fail(reader, 1, err, SOTTO_ERR_FORMAT,
+                              "a coefficient that is not -1, 0 or 1");
     }
     return rlwe_secret_from_small(secret, context, small, key_id,
                                   reader->header.from_seed, err);
@@ -143,17 +144,17 @@ sotto_status rlwe_write_public(sotto_output *out, const rlwe_context *context,
     const rlwe_file_header header = rlwe_file_header_make(
         context, RLWE_FILE_PUBLIC, key->key_id, key->from_seed);
     const size_t len_bytes = WIRE_RECORD_BYTES + WIRE_PUBLIC_BYTES +
-                             wire_poly_bytes(context->ring, &key->set);
+                             rlwe_wire_poly_bytes(context->ring, &key->set);
     uint8_t *bytes;
     SOTTO_TRY(alloc_record(&bytes, len_bytes, err));
     sotto_writer writer =
         sotto_writer_init(bytes + WIRE_RECORD_BYTES, WIRE_PUBLIC_BYTES);
     sotto_write_bytes(&writer, key->key_id, sizeof key->key_id);
-    wire_put_set(&writer, &key->set);
+    rlwe_wire_put_set(&writer, &key->set);
     sotto_write_bytes(&writer, key->seed.bytes, SOTTO_SEED_BYTES);
     SOTTO_ASSERT(writer.ok && writer.at == WIRE_PUBLIC_BYTES);
-    (void)wire_pack_poly(bytes + WIRE_RECORD_BYTES + WIRE_PUBLIC_BYTES,
-                         context->ring, &key->set, key->b);
+    (void)rlwe_wire_pack_poly(bytes + WIRE_RECORD_BYTES + WIRE_PUBLIC_BYTES,
+                              context->ring, &key->set, key->b);
     sotto_status status = rlwe_write_header(out, &header, err);
     if (status == SOTTO_OK) {
         status = write_record(out, bytes, len_bytes, RLWE_FILE_PUBLIC, 0, err);
@@ -167,25 +168,25 @@ static sotto_status load_public(rlwe_public *key, rlwe_file_reader *reader,
                                 const rlwe_context *context, sotto_error *err)
 {
     const size_t payload_bytes =
-        WIRE_PUBLIC_BYTES + wire_poly_bytes(context->ring, &key->set);
-    SOTTO_TRY(wire_only_record(reader, payload_bytes, err));
+        WIRE_PUBLIC_BYTES + rlwe_wire_poly_bytes(context->ring, &key->set);
+    SOTTO_TRY(rlwe_wire_only_record(reader, payload_bytes, err));
     const uint8_t *bytes = reader->buffer + WIRE_RECORD_BYTES;
     sotto_reader payload = sotto_reader_init(bytes, payload_bytes);
     sotto_read_bytes(&payload, key->key_id, sizeof key->key_id);
-    SOTTO_TRY(wire_check_key_id(reader, 1, key->key_id, err));
+    SOTTO_TRY(rlwe_wire_check_key_id(reader, 1, key->key_id, err));
     rns_set set;
-    if (!wire_get_set(&payload, &set, context->ring->n_limbs) ||
+    if (!rlwe_wire_get_set(&payload, &set, context->ring->n_limbs) ||
         !rns_set_equal(&set, &key->set)) {
-        return wire_fail(reader, 1, err, SOTTO_ERR_MISMATCH,
-                         "a public key over %d moduli other than the "
-                         "parameters'; use the plan that it was made with",
-                         set.count);
+        return rlwe_wire_fail(reader, 1, err, SOTTO_ERR_MISMATCH,
+                              "a public key over %d moduli other than the "
+                              "parameters'; use the plan that it was made with",
+                              set.count);
     }
     sotto_read_bytes(&payload, key->seed.bytes, SOTTO_SEED_BYTES);
-    if (!wire_unpack_poly(key->b, context->ring, &set,
-                          bytes + WIRE_PUBLIC_BYTES)) {
-        return wire_fail(reader, 1, err, SOTTO_ERR_FORMAT,
-                         "a residue is not below its modulus");
+    if (!rlwe_wire_unpack_poly(key->b, context->ring, &set,
+                               bytes + WIRE_PUBLIC_BYTES)) {
+        return rlwe_wire_fail(reader, 1, err, SOTTO_ERR_FORMAT,
+                              "a residue is not below its modulus");
     }
     key->from_seed = reader->header.from_seed;
     rlwe_public_expand(key, context);
@@ -220,7 +221,7 @@ size_t rlwe_switch_key_record_bytes(const rlwe_context *context,
 {
     const rns_set set = rns_set_union(&gadget->limbs, &gadget->special);
     return WIRE_RECORD_BYTES + WIRE_SWITCH_BYTES +
-           (size_t)gadget->n_digits * wire_poly_bytes(context->ring, &set);
+           (size_t)gadget->n_digits * rlwe_wire_poly_bytes(context->ring, &set);
 }
 
 sotto_status rlwe_write_switch_key(sotto_output *out,
@@ -238,8 +239,8 @@ sotto_status rlwe_write_switch_key(sotto_output *out,
     sotto_write_u32(&writer, (uint32_t)key->target.kind);
     sotto_write_u32(&writer, (uint32_t)gadget->n_digits);
     sotto_write_u64(&writer, key->target.value);
-    wire_put_set(&writer, &gadget->limbs);
-    wire_put_set(&writer, &gadget->special);
+    rlwe_wire_put_set(&writer, &gadget->limbs);
+    rlwe_wire_put_set(&writer, &gadget->special);
     uint8_t digit[RNS_MAX_LIMBS] = {0};
     memcpy(digit, gadget->digit, (size_t)gadget->limbs.count);
     sotto_write_bytes(&writer, digit, sizeof digit);
@@ -248,8 +249,9 @@ sotto_status rlwe_write_switch_key(sotto_output *out,
     uint8_t *at = bytes + WIRE_RECORD_BYTES + WIRE_SWITCH_BYTES;
     for (int m = 0; m < key->set.count; m++) {
         for (int j = 0; j < gadget->n_digits; j++) {
-            at = wire_pack_limb(at, context->ring, key->set.id[m],
-                                rlwe_switch_key_limb(key, context, m, j, 0));
+            at = rlwe_wire_pack_limb(
+                at, context->ring, key->set.id[m],
+                rlwe_switch_key_limb(key, context, m, j, 0));
         }
     }
     SOTTO_ASSERT(at == bytes + len_bytes);
@@ -333,7 +335,8 @@ typedef struct switch_fields {
 static sotto_status parse_fields(switch_fields *fields,
                                  const rlwe_file_reader *reader,
                                  const rlwe_context *context,
-                                 const wire_record *record, sotto_error *err)
+                                 const rlwe_wire_record *record,
+                                 sotto_error *err)
 {
     const uint64_t number = reader->n_records;
     const int n_limbs = context->ring->n_limbs;
@@ -344,27 +347,28 @@ static sotto_status parse_fields(switch_fields *fields,
     const uint32_t kind = sotto_read_u32(&payload);
     const uint32_t n_digits = sotto_read_u32(&payload);
     fields->target.value = sotto_read_u64(&payload);
-    const bool limbs_ok = wire_get_set(&payload, &gadget->limbs, n_limbs);
-    const bool special_ok = wire_get_set(&payload, &gadget->special, n_limbs);
+    const bool limbs_ok = rlwe_wire_get_set(&payload, &gadget->limbs, n_limbs);
+    const bool special_ok =
+        rlwe_wire_get_set(&payload, &gadget->special, n_limbs);
     sotto_read_bytes(&payload, gadget->digit, sizeof gadget->digit);
     sotto_read_bytes(&payload, fields->seed.bytes, SOTTO_SEED_BYTES);
     if (!payload.ok || record->item != 0 || !limbs_ok || !special_ok ||
         rns_set_common(&gadget->limbs, &gadget->special).count != 0 ||
         n_digits < 1 || n_digits > (uint32_t)gadget->limbs.count) {
-        return wire_fail(reader, number, err, SOTTO_ERR_FORMAT,
-                         "a switching key of %d moduli, %d special ones and "
-                         "%u digits, which is no valid gadget",
-                         gadget->limbs.count, gadget->special.count,
-                         (unsigned)n_digits);
+        return rlwe_wire_fail(
+            reader, number, err, SOTTO_ERR_FORMAT,
+            "a switching key of %d moduli, %d special ones and "
+            "%u digits, which is no valid gadget",
+            gadget->limbs.count, gadget->special.count, (unsigned)n_digits);
     }
     gadget->n_digits = (int)n_digits;
     fields->target.kind = (rlwe_key_kind)kind; /* checked now */
     sotto_error reason;
     if (rlwe_key_target_check(context, fields->target, &reason) != SOTTO_OK) {
-        return wire_fail(reader, number, err, SOTTO_ERR_FORMAT, "%s",
-                         reason.text);
+        return rlwe_wire_fail(reader, number, err, SOTTO_ERR_FORMAT, "%s",
+                              reason.text);
     }
-    return wire_check_key_id(reader, number, fields->key_id, err);
+    return rlwe_wire_check_key_id(reader, number, fields->key_id, err);
 }
 
 /* Unpacks the halves b into an allocated key. */
@@ -373,11 +377,12 @@ static bool unpack_key(rlwe_switch_key *key, const rlwe_context *context,
 {
     for (int m = 0; m < key->set.count; m++) {
         for (int j = 0; j < key->gadget.n_digits; j++) {
-            if (!wire_unpack_limb(rlwe_switch_key_limb(key, context, m, j, 0),
-                                  context->ring, key->set.id[m], in)) {
+            if (!rlwe_wire_unpack_limb(
+                    rlwe_switch_key_limb(key, context, m, j, 0), context->ring,
+                    key->set.id[m], in)) {
                 return false;
             }
-            in += wire_limb_bytes(context->ring, key->set.id[m]);
+            in += rlwe_wire_limb_bytes(context->ring, key->set.id[m]);
         }
     }
     return true;
@@ -386,7 +391,7 @@ static bool unpack_key(rlwe_switch_key *key, const rlwe_context *context,
 /* Takes the verified record in the buffer into the list, if it is wanted. */
 static sotto_status take_key(key_list *list, const rlwe_file_reader *reader,
                              const rlwe_context *context,
-                             const wire_record *record,
+                             const rlwe_wire_record *record,
                              const key_filter *filter, sotto_error *err)
 {
     switch_fields fields = {.gadget = {.n_digits = 0}};
@@ -398,9 +403,9 @@ static sotto_status take_key(key_list *list, const rlwe_file_reader *reader,
         rlwe_switch_key_record_bytes(context, &fields.gadget) -
         WIRE_RECORD_BYTES;
     if (record->len_bytes != expected) {
-        return wire_fail(reader, reader->n_records, err, SOTTO_ERR_FORMAT,
-                         "a switching key of %llu bytes; expected %zu",
-                         (unsigned long long)record->len_bytes, expected);
+        return rlwe_wire_fail(reader, reader->n_records, err, SOTTO_ERR_FORMAT,
+                              "a switching key of %llu bytes; expected %zu",
+                              (unsigned long long)record->len_bytes, expected);
     }
     SOTTO_TRY(grow_list(list, err));
     rlwe_switch_key *key;
@@ -412,8 +417,8 @@ static sotto_status take_key(key_list *list, const rlwe_file_reader *reader,
     key->from_seed = reader->header.from_seed;
     if (!unpack_key(key, context,
                     reader->buffer + WIRE_RECORD_BYTES + WIRE_SWITCH_BYTES)) {
-        return wire_fail(reader, reader->n_records, err, SOTTO_ERR_FORMAT,
-                         "a residue is not below its modulus");
+        return rlwe_wire_fail(reader, reader->n_records, err, SOTTO_ERR_FORMAT,
+                              "a residue is not below its modulus");
     }
     rlwe_switch_key_expand(key, context);
     return SOTTO_OK;
@@ -424,23 +429,24 @@ static sotto_status load_keys(key_list *list, rlwe_file_reader *reader,
                               const key_filter *filter, sotto_error *err)
 {
     for (;;) {
-        wire_record record;
+        rlwe_wire_record record;
         bool at_end;
-        SOTTO_TRY(wire_next(reader, reader->buffer, &record, &at_end, err));
+        SOTTO_TRY(
+            rlwe_wire_next(reader, reader->buffer, &record, &at_end, err));
         if (at_end) {
             return SOTTO_OK;
         }
         if (record.len_bytes > reader->capacity - WIRE_RECORD_BYTES) {
             /* Longer than any key of this context: of a gadget that other
              * plans use. */
-            SOTTO_TRY(wire_skip(reader, &record, err));
+            SOTTO_TRY(rlwe_wire_skip(reader, &record, err));
             continue;
         }
-        SOTTO_TRY(wire_payload(reader, reader->buffer, reader->capacity,
-                               &record, err));
-        SOTTO_TRY(wire_verify(reader, reader->n_records, reader->buffer,
-                              WIRE_RECORD_BYTES + (size_t)record.len_bytes,
-                              err));
+        SOTTO_TRY(rlwe_wire_payload(reader, reader->buffer, reader->capacity,
+                                    &record, err));
+        SOTTO_TRY(rlwe_wire_verify(reader, reader->n_records, reader->buffer,
+                                   WIRE_RECORD_BYTES + (size_t)record.len_bytes,
+                                   err));
         SOTTO_TRY(take_key(list, reader, context, &record, filter, err));
     }
 }

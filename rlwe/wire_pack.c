@@ -11,7 +11,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "words are copied as they are");
 _Static_assert(WIRE_MASK_BYTES * 8 >= RNS_MAX_LIMBS, "mask too narrow");
 
-void wire_put_set(sotto_writer *writer, const rns_set *set)
+void rlwe_wire_put_set(sotto_writer *writer, const rns_set *set)
 {
     uint8_t mask[WIRE_MASK_BYTES] = {0};
     for (int i = 0; i < set->count; i++) {
@@ -20,7 +20,7 @@ void wire_put_set(sotto_writer *writer, const rns_set *set)
     sotto_write_bytes(writer, mask, sizeof mask);
 }
 
-bool wire_get_set(sotto_reader *reader, rns_set *set, int n_limbs)
+bool rlwe_wire_get_set(sotto_reader *reader, rns_set *set, int n_limbs)
 {
     uint8_t mask[WIRE_MASK_BYTES];
     sotto_read_bytes(reader, mask, sizeof mask);
@@ -39,22 +39,22 @@ bool wire_get_set(sotto_reader *reader, rns_set *set, int n_limbs)
     return known && read.count > 0;
 }
 
-size_t wire_limb_bytes(const rns_ring *ring, int id)
+size_t rlwe_wire_limb_bytes(const rns_ring *ring, int id)
 {
     return ring->ring.n / 8 * (size_t)rns_modulus(ring, id)->bits;
 }
 
-size_t wire_poly_bytes(const rns_ring *ring, const rns_set *set)
+size_t rlwe_wire_poly_bytes(const rns_ring *ring, const rns_set *set)
 {
     size_t bytes = 0;
     for (int i = 0; i < set->count; i++) {
-        bytes += wire_limb_bytes(ring, set->id[i]);
+        bytes += rlwe_wire_limb_bytes(ring, set->id[i]);
     }
     return bytes;
 }
 
-uint8_t *wire_pack_limb(uint8_t *out, const rns_ring *ring, int id,
-                        const uint64_t *in)
+uint8_t *rlwe_wire_pack_limb(uint8_t *out, const rns_ring *ring, int id,
+                             const uint64_t *in)
 {
     const int bits = rns_modulus(ring, id)->bits;
     uint64_t word = 0; /* the lowest `fill` bits are taken; fill < 64 */
@@ -73,8 +73,8 @@ uint8_t *wire_pack_limb(uint8_t *out, const rns_ring *ring, int id,
     return out;
 }
 
-bool wire_unpack_limb(uint64_t *out, const rns_ring *ring, int id,
-                      const uint8_t *in)
+bool rlwe_wire_unpack_limb(uint64_t *out, const rns_ring *ring, int id,
+                           const uint8_t *in)
 {
     const zq_modulus *mod = rns_modulus(ring, id);
     const int bits = mod->bits;
@@ -101,24 +101,25 @@ bool wire_unpack_limb(uint64_t *out, const rns_ring *ring, int id,
     return too_large == 0;
 }
 
-uint8_t *wire_pack_poly(uint8_t *out, const rns_ring *ring, const rns_set *set,
-                        const uint64_t *in)
+uint8_t *rlwe_wire_pack_poly(uint8_t *out, const rns_ring *ring,
+                             const rns_set *set, const uint64_t *in)
 {
     for (int i = 0; i < set->count; i++) {
-        out =
-            wire_pack_limb(out, ring, set->id[i], poly_limb_const(ring, in, i));
+        out = rlwe_wire_pack_limb(out, ring, set->id[i],
+                                  poly_limb_const(ring, in, i));
     }
     return out;
 }
 
-bool wire_unpack_poly(uint64_t *out, const rns_ring *ring, const rns_set *set,
-                      const uint8_t *in)
+bool rlwe_wire_unpack_poly(uint64_t *out, const rns_ring *ring,
+                           const rns_set *set, const uint8_t *in)
 {
     for (int i = 0; i < set->count; i++) {
-        if (!wire_unpack_limb(poly_limb(ring, out, i), ring, set->id[i], in)) {
+        if (!rlwe_wire_unpack_limb(poly_limb(ring, out, i), ring, set->id[i],
+                                   in)) {
             return false;
         }
-        in += wire_limb_bytes(ring, set->id[i]);
+        in += rlwe_wire_limb_bytes(ring, set->id[i]);
     }
     return true;
 }

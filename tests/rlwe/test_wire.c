@@ -121,7 +121,7 @@ static rlwe_file_reader *open_ct(const rlwe_lab *lab, const char *path)
 /* ---- Packing ----------------------------------------------------------- */
 
 /* Every residue where the format says, bit by bit. */
-static void test_wire_pack_limb_bits(void **state)
+static void test_rlwe_wire_pack_limb_bits(void **state)
 {
     (void)state;
     rlwe_lab lab = lab_new(&spec, "pack");
@@ -134,12 +134,13 @@ static void test_wire_pack_limb_bits(void **state)
         lab_uniform(&lab, &one, in, 1);
         in[0] = 0;
         in[1] = in[lab.n - 1] = rns_modulus(ring, id)->q - 1;
-        const size_t bytes = wire_limb_bytes(ring, id);
+        const size_t bytes = rlwe_wire_limb_bytes(ring, id);
         assert_int_equal(bytes, lab.n * (size_t)bits / 8);
         uint8_t *packed = calloc(bytes + 1, 1);
         assert_non_null(packed);
         packed[bytes] = 0xa5;
-        assert_ptr_equal(wire_pack_limb(packed, ring, id, in), packed + bytes);
+        assert_ptr_equal(rlwe_wire_pack_limb(packed, ring, id, in),
+                         packed + bytes);
         assert_int_equal(packed[bytes], 0xa5);
         for (size_t k = 0; k < lab.n; k++) {
             uint64_t residue = 0;
@@ -149,11 +150,11 @@ static void test_wire_pack_limb_bits(void **state)
             }
             assert_int_equal(residue, in[k]);
         }
-        assert_true(wire_unpack_limb(back, ring, id, packed));
+        assert_true(rlwe_wire_unpack_limb(back, ring, id, packed));
         assert_memory_equal(in, back, lab.n * 8);
         in[77] = rns_modulus(ring, id)->q; /* not a residue */
-        (void)wire_pack_limb(packed, ring, id, in);
-        assert_false(wire_unpack_limb(back, ring, id, packed));
+        (void)rlwe_wire_pack_limb(packed, ring, id, in);
+        assert_false(rlwe_wire_unpack_limb(back, ring, id, packed));
         free(packed);
         sotto_free(in);
         sotto_free(back);
@@ -821,7 +822,7 @@ static void test_rlwe_wire_failures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_wire_pack_limb_bits),
+        cmocka_unit_test(test_rlwe_wire_pack_limb_bits),
         WITH_FOLDER(test_rlwe_write_ct_round_trip),
         WITH_FOLDER(test_rlwe_write_ct_layout),
         WITH_FOLDER(test_rlwe_parse_ct_of_raw_records),
