@@ -38,15 +38,31 @@ show_parameters show_parameters_of(const rlwe_context *context)
     return shown;
 }
 
+/* The size of a modulus to the nearest bit. */
+static int rounded_bits(const rlwe_context *context, int id)
+{
+    return (int)(log2((double)context->params.literal.modulus[id]) + 0.5);
+}
+
 void show_moduli(char *text, size_t cap_bytes, const rlwe_context *context,
                  const rns_set *set)
 {
     size_t used = 0;
     text[0] = '\0';
-    for (int i = 0; i < set->count && used + 16 < cap_bytes; i++) {
-        const uint64_t q = context->params.literal.modulus[set->id[i]];
-        used += (size_t)snprintf(text + used, cap_bytes - used, "%s%.0f",
-                                 i > 0 ? " + " : "", log2((double)q));
+    for (int i = 0; i < set->count && used + 24 < cap_bytes;) {
+        const int bits = rounded_bits(context, set->id[i]);
+        int same = 1;
+        while (i + same < set->count &&
+               rounded_bits(context, set->id[i + same]) == bits) {
+            same++;
+        }
+        used += (size_t)snprintf(text + used, cap_bytes - used, "%s%d",
+                                 i > 0 ? " + " : "", same > 1 ? same : bits);
+        if (same > 1) {
+            used += (size_t)snprintf(text + used, cap_bytes - used, "\u00d7%d",
+                                     bits);
+        }
+        i += same;
     }
 }
 

@@ -54,8 +54,8 @@ else
 fi
 "$sotto" params --json - --quiet >out.json
 check "params --json" grep -q '"max_log2_qp_128": 3523' out.json
-"$sotto" params --log2-n 13 --bits 46,32,32 --special 47 --json p.json >out.txt
-check "params checks a set" grep -q '^security *128 bits' out.txt
+"$sotto" params --log2-n 13 --bits 46,32,32 --special 47 --json p.json >set.txt
+check "params checks a set" grep -q "^security *128 bits" set.txt
 check "its JSON" grep -q '"security_bits": 128' p.json
 refuses 1 'sotto params: .*128' "params refuses an insecure set" \
     "$sotto" params --log2-n 12 --bits 40,40,40

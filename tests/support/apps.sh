@@ -113,7 +113,7 @@ model() {
         echo "epochs = 1"
         echo "batch = 32"
         echo "optimiser = sgd"
-        echo "learning_rate = 0.01"
+        echo "learning_rate = ${RATE:-0.01}"
         for layer; do
             echo "layer = $layer"
         done
