@@ -11,6 +11,7 @@
 
 #include "base/mem.h"
 #include "nn/train/dataset.h"
+#include "tests/support/fail.h"
 #include "tests/support/folder.h"
 
 static const test_folder *folder;
@@ -340,6 +341,37 @@ static void test_dataset_load(void **state)
     assert_null(data.labels);
 }
 
+/* Whatever the system refuses: the right error, and nothing leaks. */
+static sotto_status load_once(void *arg)
+{
+    const char *path = path_of("a");
+    nn_dataset data;
+    sotto_error err = {{0}};
+    (void)arg;
+    const sotto_status status =
+        nn_dataset_load(&data, &path, 1, path_of("b"), 0, &err);
+    if (status != SOTTO_OK) {
+        assert_null(data.pixels);
+        assert_null(data.labels);
+    }
+    nn_dataset_clear(&data);
+    return status;
+}
+
+static void test_dataset_survives_failures(void **state)
+{
+    static const uint8_t labels[] = {0, 0, 8, 1, 0, 0, 0, 3, 4, 0, 2};
+    uint8_t file[16 + 12];
+    (void)state;
+    (void)put("a", file, make_idx(file, 3, 2, 2, 0));
+    (void)put("b", labels, sizeof(labels));
+    assert_true(fail_sweep(FAIL_ALLOC, SOTTO_ERR_MEMORY, 100, load_once, NULL) >
+                8);
+    assert_true(fail_sweep(FAIL_READ, SOTTO_ERR_IO, 100, load_once, NULL) > 2);
+    assert_true(fail_sweep(FAIL_READ_SHORT, SOTTO_OK, 100, load_once, NULL) >
+                2);
+}
+
 /* The committed test set, if the test runs where it lies. */
 static void test_dataset_mnist(void **state)
 {
@@ -377,6 +409,7 @@ int main(void)
         cmocka_unit_test(test_dataset_cifar10),
         cmocka_unit_test(test_dataset_labels),
         cmocka_unit_test(test_dataset_load),
+        cmocka_unit_test(test_dataset_survives_failures),
         cmocka_unit_test(test_dataset_mnist),
     };
     return cmocka_run_group_tests(tests, make_folder, folder_teardown);

@@ -594,6 +594,31 @@ static void test_train_survives_failed_allocations(void **state)
     sotto_free(config);
 }
 
+/* A checkpoint that cannot be written: an error, and the old one stands. */
+static void test_train_survives_a_full_disk(void **state)
+{
+    static const fail_point points[] = {FAIL_WRITE, FAIL_RENAME};
+    nn_train_config *config = new_config(NET, true);
+    uint8_t *data = NULL;
+    size_t len_bytes = 0;
+    sotto_error err = {{0}};
+    (void)state;
+    config->epochs = 1;
+    assert_int_equal(run_once(config), SOTTO_OK);
+    assert_int_equal(sotto_file_read(&data, &len_bytes, config->checkpoint,
+                                     (size_t)1 << 20, &err),
+                     SOTTO_OK);
+    const size_t n_files = folder_count(folder);
+    for (size_t i = 0; i < 2; i++) {
+        assert_true(fail_sweep(points[i], SOTTO_ERR_IO, 100, run_once, config) >
+                    0);
+        folder_assert_file(config->checkpoint, data, len_bytes);
+        assert_int_equal(folder_count(folder), n_files);
+    }
+    sotto_free(data);
+    sotto_free(config);
+}
+
 /* --- optimisers ------------------------------------------------------------
  */
 
@@ -765,6 +790,7 @@ int main(void)
         cmocka_unit_test(test_train_orders_and_shifts),
         cmocka_unit_test(test_train_export_matches_net),
         cmocka_unit_test(test_train_survives_failed_allocations),
+        cmocka_unit_test(test_train_survives_a_full_disk),
         cmocka_unit_test(test_learning_rate_course),
         cmocka_unit_test(test_optimisers_follow_their_formulas),
         cmocka_unit_test(test_train_real_digits),
