@@ -66,14 +66,25 @@ for n in 2 3 5; do
         fail "$n parts join to the whole" "$(cat err.txt)"
     fi
 done
+# What is missing, doubled, out of order or of another job is noticed.
 "$sotto" infer tiny.plan tiny.onnx images1.ct -o part.ct --part 2/3 \
     --keys keys1/eval.key --quiet $ins 2>err.txt
-"$sotto" decrypt tiny.plan --key keys1/secret.key part.ct --csv part.csv \
-    --quiet $ins 2>err.txt
-{
-    head -n 1 scores1.csv
-    sed -n '514,1025p' scores1.csv
-} >want.csv
-check "one part keeps the numbers of its images" cmp part.csv want.csv
+refuses 1 'missing, doubled or out of order' "a part alone" \
+    "$sotto" decrypt tiny.plan --key keys1/secret.key part.ct --csv x.csv $ins
+cat scores1.ct part.ct >joined.ct
+refuses 1 'more than the 3 batches' "a part twice" \
+    "$sotto" decrypt tiny.plan --key keys1/secret.key joined.ct --csv x.csv $ins
+cat fresh.ct fresh.ct >joined.ct
+refuses 1 'more than the 3 batches' "images twice" \
+    "$sotto" infer tiny.plan tiny.onnx joined.ct -o x.ct \
+    --keys keys1/eval.key $ins
+"$sotto" encrypt tiny.plan --key keys1/secret.key test.idx --range 0:9 \
+    -o nine.ct --quiet $ins 2>err.txt
+cat nine.ct fresh.ct >joined.ct
+refuses 1 'joined.ct' "images of two jobs" \
+    "$sotto" infer tiny.plan tiny.onnx joined.ct -o x.ct \
+    --keys keys1/eval.key $ins
+refuses 2 'I/N' "part 0" "$sotto" infer tiny.plan tiny.onnx images1.ct \
+    -o x.ct --part 0/3 $ins
 
 finish
