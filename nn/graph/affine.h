@@ -65,12 +65,13 @@ size_t nn_affine_source_size(const nn_affine *affine, size_t n);
 
 /* How rows are put together. Zero means the default. */
 typedef struct nn_group_options {
-    size_t max_rows;           /* default: no limit */
-    size_t max_block;          /* rows × inputs; default 2^22. A row is never
-                                * split, so one row may exceed it */
-    unsigned min_fill_percent; /* terms of the rows / (rows × inputs), at least;
-                                * default 85: a residual's own element per row
-                                * is let in, overlapping windows are not */
+    size_t max_rows;  /* default: no limit */
+    size_t max_block; /* rows × inputs; default 2^22. A row is never
+                       * split, so one row may exceed it */
+    /* Terms of a row / multiplications that it adds to a group, at least, for a
+     * row of another window to join; default 85. Rows of one window stay
+     * together, elements of their own from a residual or not. */
+    unsigned min_fill_percent;
 } nn_group_options;
 
 /* A division of all rows into groups; immutable. */

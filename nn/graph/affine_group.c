@@ -14,6 +14,10 @@
 
 #define DEFAULT_MAX_BLOCK ((size_t)1 << 22)
 #define DEFAULT_MIN_FILL_PERCENT 85
+/* Rows with one window (equal extent in their largest source) stay together
+ * down to this: a residual's own elements make the block of a small window
+ * sparse, but splitting the window would gather its inputs twice. */
+#define WINDOW_MIN_FILL_PERCENT 50
 
 /* What rows are sorted by; row makes the order total. */
 typedef struct row_key {
@@ -77,7 +81,15 @@ void nn_groups_free(nn_groups *groups)
 typedef struct filling {
     size_t n_rows, n_inputs;
     uint64_t n_terms;
+    row_key last; /* of the row that came last */
 } filling;
+
+/* Whether two rows have the same window. */
+static bool same_window(const row_key *a, const row_key *b)
+{
+    return a->source == b->source && a->first == b->first &&
+           a->last == b->last && a->n_terms == b->n_terms;
+}
 
 /* Ends the group that is being filled, before row number at. */
 static void close_group(nn_groups *groups, size_t *first, filling *now,
@@ -101,18 +113,24 @@ static void close_group(nn_groups *groups, size_t *first, filling *now,
     *now = (filling){0};
 }
 
-/* Whether a row of n_terms, n_new of them on new inputs, may join. */
+/* Whether a row of n_terms, n_new of them on new inputs, may join: of the
+ * multiplications that it adds to the block, enough must be its own terms. */
 static bool may_join(const nn_group_options *options, const filling *now,
-                     size_t n_terms, size_t n_new)
+                     const row_key *key, size_t n_terms, size_t n_new)
 {
     const size_t rows = now->n_rows + 1, inputs = now->n_inputs + n_new;
-    const uint64_t terms = now->n_terms + n_terms;
+    const unsigned min_fill = same_window(&now->last, key)
+                                  ? WINDOW_MIN_FILL_PERCENT
+                                  : options->min_fill_percent;
 
     if (now->n_rows == 0) {
         return true;
     }
-    return rows <= options->max_rows && inputs <= options->max_block / rows &&
-           terms * 100 >= (uint64_t)options->min_fill_percent * rows * inputs;
+    if (rows > options->max_rows || inputs > options->max_block / rows) {
+        return false;
+    }
+    const uint64_t added = rows * inputs - now->n_rows * now->n_inputs;
+    return (uint64_t)n_terms * 100 >= min_fill * added;
 }
 
 static int compare_rows(const void *a, const void *b)
@@ -132,6 +150,7 @@ static void cut(nn_groups *groups, nn_cursor *cursor, uint32_t *rows,
 
     for (size_t i = 0; i < groups->n_rows; i++) {
         const nn_row row = nn_cursor_row(cursor, rows[i]);
+        const row_key key = key_of(row, rows[i]);
         uint32_t number = (uint32_t)groups->n_groups + 1;
         size_t n_new = 0;
 
@@ -139,7 +158,7 @@ static void cut(nn_groups *groups, nn_cursor *cursor, uint32_t *rows,
             const nn_element from = row.terms[t].from;
             n_new += stamp[offset[from.source] + from.index] != number;
         }
-        if (!may_join(options, &now, row.n_terms, n_new)) {
+        if (!may_join(options, &now, &key, row.n_terms, n_new)) {
             close_group(groups, first, &now, i);
             number++;
             n_new = row.n_terms;
@@ -148,6 +167,7 @@ static void cut(nn_groups *groups, nn_cursor *cursor, uint32_t *rows,
             const nn_element from = row.terms[t].from;
             stamp[offset[from.source] + from.index] = number;
         }
+        now.last = key;
         now.n_rows++;
         now.n_inputs += n_new;
         now.n_terms += row.n_terms;
