@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * sotto plan: what is fixed before any key exists.
  */
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -179,48 +180,123 @@ sotto_status plan_run(app_state *app, nn_plan **plan,
 
 /* ---- What is shown ------------------------------------------------------- */
 
-/* What follows from the weights: for the model's owner only. */
-static void explain(text_out *out, const nn_plan *plan)
+/* Figures of the weights of one affine step. */
+typedef struct weight_facts {
+    uint64_t terms; /* multiplications for one image */
+    double row_sum; /* largest sum of absolute weights of a row */
+    double largest; /* largest integer weight */
+} weight_facts;
+
+static void add_group(weight_facts *facts, const nn_plan *plan,
+                      const nn_network *network, size_t step,
+                      const nn_group *group)
 {
-    text_put(out, "\nfor the model's owner only:\n");
-    text_printf(out, "%4s  %-18s %11s %12s %10s\n", "step", "name",
-                "weight bits", "largest", "log2 s");
-    for (int k = 0; k < plan->n_steps; k++) {
-        const nn_plan_step *s = &plan->step[k];
-        text_printf(out, "%4d  %-18.18s %11d %12g %10.6f\n", k + 1, s->name,
-                    s->weight_bits, s->range, log2(s->scale));
+    for (size_t r = 0; r < group->n_rows; r++) {
+        double sum = 0;
+        for (size_t i = 0; i < group->n_inputs; i++) {
+            const double weight = fabs(group->weights[r * group->n_inputs + i]);
+            const double factor = nn_plan_weight_scale(plan, network, step,
+                                                       group->inputs[i].source);
+            sum += weight;
+            facts->largest = fmax(facts->largest, round(weight * factor));
+        }
+        facts->row_sum = fmax(facts->row_sum, sum);
     }
 }
 
-static sotto_status report(app_state *app, const nn_plan *plan,
-                           const plan_options *options, sotto_error *err)
+static sotto_status weigh(weight_facts *facts, const nn_plan *plan,
+                          const nn_network *network, size_t step,
+                          sotto_error *err)
 {
-    rlwe_context *context = NULL;
+    const nn_affine *affine = network->steps[step].affine;
+    nn_groups *groups = NULL;
+    nn_cursor *cursor = NULL;
+    *facts = (weight_facts){0};
+    SOTTO_TRY(nn_groups_new(&groups, affine, NULL, err));
+    const sotto_status status = nn_cursor_new(&cursor, affine, groups, err);
+    for (size_t g = 0; status == SOTTO_OK && g < groups->n_groups; g++) {
+        const nn_group group = nn_cursor_group(cursor, g);
+        add_group(facts, plan, network, step, &group);
+    }
+    facts->terms = groups->terms;
+    nn_cursor_free(cursor);
+    nn_groups_free(groups);
+    return status;
+}
+
+static sotto_status explain_steps(text_out *out, const nn_plan *plan,
+                                  const nn_network *network, sotto_error *err)
+{
+    text_printf(out,
+                "\nfrom the weights, for the model's owner only:\n"
+                "%4s  %-18s %11s %9s %11s %9s %9s\n",
+                "step", "name", "weight bits", "largest", "products", "sum |w|",
+                "range");
+    for (int k = 0; k < plan->n_steps; k++) {
+        const nn_plan_step *s = &plan->step[k];
+        weight_facts facts;
+        if (s->kind != NN_STEP_AFFINE) {
+            continue;
+        }
+        SOTTO_TRY(weigh(&facts, plan, network, (size_t)k, err));
+        text_printf(out, "%4d  %-18.18s %11d %9.0f %11" PRIu64 " %9.4g %9.4g\n",
+                    k + 1, s->name, s->weight_bits, facts.largest, facts.terms,
+                    facts.row_sum, s->range);
+    }
+    return SOTTO_OK;
+}
+
+/* What follows from the weights, which the plan does not hold. */
+static sotto_status explain(text_out *out, const nn_plan *plan,
+                            const plan_options *options, sotto_error *err)
+{
+    load_model model;
+    SOTTO_TRY(load_model_file(
+        &model, options->model,
+        (load_normalise){plan->mean, plan->std, plan->n_mean}, true, err));
+    const sotto_status status = explain_steps(out, plan, model.network, err);
+    load_model_clear(&model);
+    return status;
+}
+
+static sotto_status write_json(const nn_plan *plan, const rlwe_context *context,
+                               const nn_plan_bytes *bytes,
+                               const plan_options *options, sotto_error *err)
+{
+    app_json file;
+    SOTTO_TRY(app_json_open(&file, options->common.json, err));
+    if (file.open) {
+        json_string(&file.j, "model", options->model);
+        show_plan_json(&file.j, plan, context, bytes);
+    }
+    return app_json_close(&file, err);
+}
+
+static sotto_status show(app_state *app, const nn_plan *plan,
+                         const rlwe_context *context,
+                         const plan_options *options, sotto_error *err)
+{
     nn_plan_bytes bytes;
     SOTTO_TRY(nn_plan_sizes(&bytes, plan, err));
-    SOTTO_TRY(rlwe_context_new(&context, &plan->params, err));
     text_out out;
     text_init(&out);
     show_plan(&out, plan, context, &bytes);
     text_put(&out, "\n");
     show_steps(&out, plan);
     if (options->explain) {
-        explain(&out, plan);
-    }
-    if (context->params.security_bits == 0) {
-        app_warn(app, "the parameters are insecure: what is encrypted with "
-                      "them is not secret");
+        SOTTO_TRY(explain(&out, plan, options, err));
     }
     app_say_text(app, &out);
-    app_json file;
-    sotto_status status = app_json_open(&file, options->common.json, err);
-    if (status == SOTTO_OK && file.open) {
-        json_string(&file.j, "model", options->model);
-        show_plan_json(&file.j, plan, context, &bytes);
-    }
-    if (status == SOTTO_OK) {
-        status = app_json_close(&file, err);
-    }
+    return write_json(plan, context, &bytes, options, err);
+}
+
+static sotto_status report(app_state *app, const nn_plan *plan,
+                           const plan_options *options, sotto_error *err)
+{
+    rlwe_context *context = NULL;
+    SOTTO_TRY(rlwe_context_new(&context, &plan->params, err));
+    load_warn_insecure(app, context, options->out);
+    const sotto_status status = show(app, plan, context, options, err);
     rlwe_context_free(context);
     return status;
 }

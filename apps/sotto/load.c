@@ -30,6 +30,18 @@ static sotto_status read_plan(load_plan *loaded, const char *path,
     return SOTTO_OK;
 }
 
+void load_warn_insecure(app_state *app, const rlwe_context *context,
+                        const char *path)
+{
+    const rlwe_params *params = &context->params;
+    if (params->security_bits < params->literal.security) {
+        app_warn(app,
+                 "%s has insecure parameters: what is encrypted with them is "
+                 "not secret",
+                 path);
+    }
+}
+
 sotto_status load_plan_file(app_state *app, load_plan *loaded, const char *path,
                             bool insecure, sotto_error *err)
 {
@@ -39,13 +51,7 @@ sotto_status load_plan_file(app_state *app, load_plan *loaded, const char *path,
         load_plan_clear(loaded);
         return status;
     }
-    const rlwe_params *params = &loaded->context->params;
-    if (params->security_bits < params->literal.security) {
-        app_warn(app,
-                 "%s has insecure parameters: what is encrypted with "
-                 "them is not secret",
-                 path);
-    }
+    load_warn_insecure(app, loaded->context, path);
     return SOTTO_OK;
 }
 

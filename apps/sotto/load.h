@@ -29,6 +29,11 @@ typedef struct load_plan {
 sotto_status load_plan_file(app_state *app, load_plan *loaded, const char *path,
                             bool insecure, sotto_error *err) SOTTO_MUST_CHECK;
 
+/* Warns when the parameters of the plan at path give less security than they
+ * should. */
+void load_warn_insecure(app_state *app, const rlwe_context *context,
+                        const char *path);
+
 /* Frees; an empty one is fine. */
 void load_plan_clear(load_plan *loaded);
 

@@ -59,7 +59,7 @@ void show_moduli(char *text, size_t cap_bytes, const rlwe_context *context,
         used += (size_t)snprintf(text + used, cap_bytes - used, "%s%d",
                                  i > 0 ? " + " : "", same > 1 ? same : bits);
         if (same > 1) {
-            used += (size_t)snprintf(text + used, cap_bytes - used, "\u00d7%d",
+            used += (size_t)snprintf(text + used, cap_bytes - used, "*%d",
                                      bits);
         }
         i += same;

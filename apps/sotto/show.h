@@ -22,7 +22,7 @@ typedef struct show_parameters {
 /* Gathers the figures of a context. */
 show_parameters show_parameters_of(const rlwe_context *context);
 
-/* Sizes of moduli in bits, "46 + 2×32", into text (cap_bytes). */
+/* Sizes of moduli in bits, "46 + 2*32", into text (cap_bytes). */
 void show_moduli(char *text, size_t cap_bytes, const rlwe_context *context,
                  const rns_set *set);
 
