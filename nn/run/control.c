@@ -67,6 +67,11 @@ void nn_control_free(nn_control *control)
     }
 }
 
+void nn_control_expect(nn_control *control, uint64_t total)
+{
+    control->total = total;
+}
+
 int nn_control_threads(const nn_control *control)
 {
     return control->threads;

@@ -60,7 +60,7 @@ typedef struct nn_trace {
     nn_trace_step step[NN_TRACE_MAX];
     double seconds_read;
     double seconds_write;
-    double seconds_total;
+    double seconds_total; /* from the first check of the plan on */
     uint64_t batches;
     uint64_t bytes_in;
     uint64_t bytes_out;
@@ -79,6 +79,9 @@ sotto_status nn_control_new(nn_control **control, const nn_run_options *options,
 
 /* Frees; NULL is fine. */
 void nn_control_free(nn_control *control);
+
+/* Sets the work units of the whole run, when they are known only later. */
+void nn_control_expect(nn_control *control, uint64_t total);
 
 /* Number of workers; worker numbers of tasks are smaller. */
 int nn_control_threads(const nn_control *control);

@@ -131,27 +131,23 @@ static sotto_status run_batch(infer_run *run, nn_trace *trace, sotto_error *err)
 /* What the records of the input must say, and the shape of those of the
  * output. */
 static sotto_status prepare(infer_run *run, const nn_network *network,
-                            const rlwe_keyset *keys,
-                            const nn_run_options *options, sotto_error *err)
+                            const rlwe_keyset *keys, sotto_error *err)
 {
     const nn_plan *plan = run->plan;
     const nn_plan_step *last = &plan->step[plan->n_steps - 1];
-    const int threads =
-        sotto_pool_threads(options != NULL ? options->pool : NULL);
     run->input.n_items = plan->n_inputs;
     run->input.n_components = 2;
     run->input.scale = plan->input_scale;
     run->input.exact_scale = true;
     SOTTO_TRY(nn_batch_new(&run->batch, plan, network, run->context, keys,
-                           threads, err));
+                           nn_control_threads(run->control), err));
     run->read_work = 8 * rlwe_level_words(run->context, 0);
     run->write_work = 8 * rlwe_level_words(run->context, last->level) *
                       (uint64_t)last->n_components;
     const uint64_t work = nn_batch_work(run->batch) +
                           plan->n_inputs * run->read_work +
                           plan->n_outputs * run->write_work;
-    SOTTO_TRY(nn_control_new(&run->control, options,
-                             work * (run->end - run->first), err));
+    nn_control_expect(run->control, work * (run->end - run->first));
     SOTTO_TRY(run_input_start(&run->input, run->control, err));
     run->each = rlwe_ct_record_bytes(run->context, last->level,
                                      last->n_components, false);
@@ -197,7 +193,10 @@ sotto_status nn_run_infer(const nn_plan *plan, const nn_network *network,
     if (trace != NULL) {
         memset(trace, 0, sizeof *trace);
     }
-    sotto_status status = nn_plan_verify(plan, network, err);
+    sotto_status status = nn_control_new(&run.control, options, 0, err);
+    if (status == SOTTO_OK) {
+        status = nn_plan_verify(plan, network, err);
+    }
     if (status == SOTTO_OK) {
         status = run_input_open(&run.input, plan, context, in_path, err);
     }
@@ -208,7 +207,7 @@ sotto_status nn_run_infer(const nn_plan *plan, const nn_network *network,
         status = check_keys(&run, keys, err);
     }
     if (status == SOTTO_OK) {
-        status = prepare(&run, network, keys, options, err);
+        status = prepare(&run, network, keys, err);
     }
     if (status == SOTTO_OK) {
         status = run_all(&run, trace, err);
