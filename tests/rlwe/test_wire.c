@@ -594,6 +594,18 @@ static void test_rlwe_read_keyset_of_other_gadgets(void **state)
     rlwe_keyset_free(set);
     lab_free(&narrow);
 
+    /* Smaller than its own: not larger is no reason to take it. */
+    static const char *const only_large[] = {"abc|010|de", NULL};
+    other.gadget = only_large;
+    narrow = lab_new(&other, "eval");
+    LAB_CHECK(rlwe_read_keyset(&set, path, narrow.context, NULL, 0, err));
+    assert_int_equal(set->n_keys, 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_same_key(&lab, set->key[i], 2 * i);
+    }
+    rlwe_keyset_free(set);
+    lab_free(&narrow);
+
     /* No gadget at all. */
     other.gadget = NULL;
     narrow = lab_new(&other, "eval");

@@ -477,6 +477,14 @@ static void test_rlwe_read_of_a_huge_length(void **state)
         folder_put(s->path, s->bytes, s->len);
         LAB_FAILS(FORMAT, s->read(s, err), "record 1",
                   "has 18446744073709551615 bytes");
+        /* One byte more than the largest ciphertext has. */
+        const size_t most = rlwe_ct_record_max(s->lab.context) - 64;
+        for (int b = 0; b < 8; b++) {
+            s->bytes[RECORD + 24 + b] =
+                (uint8_t)((uint64_t)(most + 1) >> (8 * b));
+        }
+        folder_put(s->path, s->bytes, MAX_FILE);
+        LAB_FAILS(FORMAT, s->read(s, err), "record 1", "at most");
         finish(s);
     }
 }
