@@ -60,6 +60,7 @@ void app_warn(app_state *app, const char *format, ...)
     va_end(args);
 }
 
+/* Where results of this command go. */
 static FILE *results(const app_state *app)
 {
     return app->to_stderr ? stderr : stdout;

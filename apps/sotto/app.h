@@ -91,17 +91,21 @@ nn_run_options app_run_options(app_state *app, const char *label);
 void app_progress(void *arg, const nn_progress *progress);
 void app_progress_end(app_state *app);
 
-/* Starts the --json file of a command with its outermost object, and ends it.
- * path NULL: nothing is opened and app_json_close does nothing.
- * error: as text_open, text_close. owner: app_json_close, or text_discard on
- * the text when the command fails in between. */
+/* The --json file of a command; not open when none was asked for. */
 typedef struct app_json {
     bool open;
     json_out j;
     text_out out;
 } app_json;
+
+/* Starts the file with its outermost object; path NULL: stays closed, and
+ * app_json_close does nothing. error: as text_open.
+ * owner: app_json_close, or text_discard on its text when a command fails in
+ * between. */
 sotto_status app_json_open(app_json *file, const char *path,
                            sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Ends the object and puts the file in place. error: as text_close. */
 sotto_status app_json_close(app_json *file, sotto_error *err) SOTTO_MUST_CHECK;
 
 /* Whether standard output is a terminal that shows UTF-8. */

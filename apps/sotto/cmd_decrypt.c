@@ -28,6 +28,8 @@ static sotto_status count_scores(void *arg, const nn_scores *scores,
     return c->sink(c->arg, scores, err);
 }
 
+/* Reads the key and runs the decryption. Scores pass through sink only; nothing
+ * here keeps them. */
 static sotto_status decrypt_all(app_state *app, decrypt_result *result,
                                 const load_plan *loaded,
                                 const decrypt_options *options,
@@ -99,6 +101,7 @@ static sotto_status start_writer(writer *w, size_t n_outputs, sotto_error *err)
                           : sotto_fail(err, SOTTO_ERR_MEMORY, "out of memory");
 }
 
+/* Writes the scores of one image wherever they are wanted. */
 static sotto_status write_image(writer *w, uint64_t index, const double *score,
                                 size_t n, sotto_error *err)
 {
@@ -126,6 +129,7 @@ static sotto_status write_image(writer *w, uint64_t index, const double *score,
     return SOTTO_OK;
 }
 
+/* Takes one batch: a nn_score_sink; arg is the writer. */
 static sotto_status write_scores(void *arg, const nn_scores *scores,
                                  sotto_error *err)
 {
@@ -141,6 +145,8 @@ static sotto_status write_scores(void *arg, const nn_scores *scores,
     return text_check(&w->csv, err);
 }
 
+/* Opens what was asked for. Labels first: an output is not begun for a job that
+ * cannot end. */
 static sotto_status open_writer(writer *w, const decrypt_options *options,
                                 sotto_error *err)
 {
@@ -158,6 +164,7 @@ static sotto_status open_writer(writer *w, const decrypt_options *options,
     return app_json_open(&w->json, options->common.json, err);
 }
 
+/* Removes whatever was not closed. */
 static void clear_writer(writer *w)
 {
     text_discard(&w->csv);
@@ -167,6 +174,7 @@ static void clear_writer(writer *w)
     sotto_free(w);
 }
 
+/* Puts both files in place, the figures of the whole job at the end. */
 static sotto_status close_writer(writer *w, sotto_error *err)
 {
     const decrypt_result *result = &w->result;
@@ -190,6 +198,7 @@ static sotto_status close_writer(writer *w, sotto_error *err)
     return w->csv_open ? text_close(&w->csv, err) : SOTTO_OK;
 }
 
+/* Decrypts into an empty writer and says how well it went. */
 static sotto_status decrypt_to(app_state *app, writer *w,
                                const decrypt_options *options, sotto_error *err)
 {

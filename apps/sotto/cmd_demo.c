@@ -20,6 +20,7 @@
 
 /* ---- Folders ------------------------------------------------------------- */
 
+/* folder/name, refusing what is too long. */
 static sotto_status join(char *out, const char *folder, const char *name,
                          sotto_error *err)
 {
@@ -33,6 +34,7 @@ static sotto_status join(char *out, const char *folder, const char *name,
     return SOTTO_OK;
 }
 
+/* The names of all files; the root is known. */
 static sotto_status name_paths(demo_paths *p, const char *data,
                                sotto_error *err)
 {
@@ -173,6 +175,7 @@ static sotto_status write_json(const demo *d, sotto_error *err)
     return app_json_close(&file, err);
 }
 
+/* Everything in its order: load, run, compare, show, report. */
 static sotto_status run_demo(demo *d, sotto_error *err)
 {
     const double start = app_seconds();
@@ -196,6 +199,7 @@ static sotto_status run_demo(demo *d, sotto_error *err)
     return write_json(d, err);
 }
 
+/* Frees everything and removes the folders, whatever was reached. */
 static void clear_demo(demo *d)
 {
     remove_folders(&d->paths);

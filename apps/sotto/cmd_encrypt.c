@@ -15,6 +15,7 @@ typedef struct encrypt_key {
     rlwe_public *public_key;
 } encrypt_key;
 
+/* Reads the one key that was given; the caller frees. */
 static sotto_status read_key(app_state *app, encrypt_key *key,
                              const rlwe_context *context,
                              const encrypt_options *options, sotto_error *err)
@@ -35,6 +36,7 @@ static sotto_status read_key(app_state *app, encrypt_key *key,
     return SOTTO_OK;
 }
 
+/* Encrypts into the output file, which appears only when all is written. */
 static sotto_status write_images(app_state *app, encrypt_result *result,
                                  const load_plan *loaded,
                                  const encrypt_key *key, load_images *images,
@@ -109,6 +111,7 @@ sotto_status encrypt_run(app_state *app, encrypt_result *result,
 
 /* ---- Command ------------------------------------------------------------- */
 
+/* Says what was written, and how much of the last batch is empty. */
 static void show(app_state *app, const encrypt_result *result,
                  const encrypt_options *options)
 {

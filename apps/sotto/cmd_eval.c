@@ -37,6 +37,7 @@ typedef struct evaluation {
     double *row;
 } evaluation;
 
+/* The model with the normalisation of the command line in front. */
 static sotto_status open_model(app_state *app, evaluation *e,
                                const eval_options *options, sotto_error *err)
 {
@@ -56,6 +57,7 @@ static sotto_status open_model(app_state *app, evaluation *e,
                            (load_normalise){mean, std, (int)n}, false, err);
 }
 
+/* Labels from their file, from the images, or none at all. */
 static sotto_status open_labels(evaluation *e, const eval_options *options,
                                 sotto_error *err)
 {
@@ -68,6 +70,8 @@ static sotto_status open_labels(evaluation *e, const eval_options *options,
                : SOTTO_OK;
 }
 
+/* Opens all inputs and allocates one block; what is open on failure is closed
+ * by the caller. */
 static sotto_status open_all(app_state *app, evaluation *e,
                              const eval_options *options, sotto_error *err)
 {
@@ -110,6 +114,7 @@ static void take_scores(evaluation *e, uint64_t first, size_t n)
     }
 }
 
+/* Runs all images block by block. */
 static sotto_status evaluate(app_state *app, evaluation *e, sotto_error *err)
 {
     const double start = app_seconds();
@@ -130,6 +135,7 @@ static sotto_status evaluate(app_state *app, evaluation *e, sotto_error *err)
     return e->csv_open ? text_close(&e->csv, err) : SOTTO_OK;
 }
 
+/* Says and writes the result; accuracy is there only with labels. */
 static sotto_status report(app_state *app, const evaluation *e,
                            const eval_options *options, sotto_error *err)
 {

@@ -18,6 +18,7 @@ typedef struct server {
     rlwe_keyset *keys; /* NULL: the plan needs none */
 } server;
 
+/* Reads the switching keys that the plan lists; a file may hold more. */
 static sotto_status read_keys(app_state *app, server *s,
                               const infer_options *options, sotto_error *err)
 {
@@ -134,6 +135,7 @@ sotto_status infer_run(app_state *app, nn_trace *trace,
 
 /* ---- What is shown ------------------------------------------------------- */
 
+/* The public trace: nothing in it depends on what is encrypted. */
 static void trace_json(json_out *j, const nn_trace *trace)
 {
     json_count(j, "batches", trace->batches);

@@ -23,6 +23,7 @@ typedef struct inspect_options {
 
 /* ---- Sotto's own binary files -------------------------------------------- */
 
+/* The kind of file in words. */
 static const char *kind_name(rlwe_file_kind kind)
 {
     switch (kind) {
@@ -38,6 +39,7 @@ static const char *kind_name(rlwe_file_kind kind)
     return "unknown";
 }
 
+/* A name and an identity on one line. */
 static void say_hex(app_state *app, const char *name, const uint8_t *bytes,
                     size_t len_bytes)
 {
@@ -46,6 +48,7 @@ static void say_hex(app_state *app, const char *name, const uint8_t *bytes,
     app_say(app, "%-11s %s", name, digits);
 }
 
+/* Keys and ciphertexts: their header says it all; a secret is never shown. */
 static sotto_status inspect_wire(app_state *app, const char *path, json_out *j,
                                  sotto_error *err)
 {
@@ -149,6 +152,7 @@ static sotto_status inspect_labels(app_state *app, const char *path,
 
 /* ---- Model --------------------------------------------------------------- */
 
+/* One line of a model. */
 static void show_node(text_out *out, int id, const nn_node *node)
 {
     char shape[NN_SHAPE_TEXT_BYTES];
@@ -160,6 +164,8 @@ static void show_node(text_out *out, int id, const nn_node *node)
     text_put(out, "\n");
 }
 
+/* Nodes of a model. The list is cut where a huge model would fill the screen.
+ */
 static sotto_status inspect_model(app_state *app, const char *path, json_out *j,
                                   sotto_error *err)
 {
@@ -196,6 +202,7 @@ static sotto_status inspect_model(app_state *app, const char *path, json_out *j,
 
 /* ---- Command ------------------------------------------------------------- */
 
+/* The first bytes of a file, zero where it is shorter, and its size. */
 static sotto_status read_head(uint8_t *head, uint64_t *size_bytes,
                               const char *path, sotto_error *err)
 {

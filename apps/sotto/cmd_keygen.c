@@ -31,6 +31,8 @@ typedef struct key_files {
 
 /* ---- Files --------------------------------------------------------------- */
 
+/* The folder for the keys, for its owner only; one that is there is kept as it
+ * is. */
 static sotto_status make_folder(const char *path, sotto_error *err)
 {
     struct stat info;
@@ -70,6 +72,8 @@ static sotto_status name_files(key_files *files, const keygen_options *options,
     return SOTTO_OK;
 }
 
+/* Starts one file; the secret is unreadable for others from the first byte on.
+ */
 static sotto_status open_file(key_files *files, int f, bool force,
                               sotto_error *err)
 {
@@ -146,6 +150,7 @@ static sotto_status write_eval(app_state *app, sotto_output *out,
     return SOTTO_OK;
 }
 
+/* Makes and writes the public key. */
 static sotto_status write_public(sotto_output *out, const rlwe_context *context,
                                  const rlwe_secret *secret,
                                  const sotto_seed *root, sotto_error *err)
@@ -157,6 +162,7 @@ static sotto_status write_public(sotto_output *out, const rlwe_context *context,
     return status;
 }
 
+/* Writes all files under temporary names, then puts them in place. */
 static sotto_status write_files(app_state *app, key_files *files,
                                 const load_plan *loaded,
                                 const keygen_options *options,
@@ -242,6 +248,7 @@ sotto_status keygen_run(app_state *app, keygen_result *result,
 
 /* ---- Command ------------------------------------------------------------- */
 
+/* Says which file goes where. */
 static void show(app_state *app, const keygen_result *result,
                  const keygen_options *options)
 {

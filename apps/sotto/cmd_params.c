@@ -18,6 +18,7 @@ typedef struct params_options {
     const char *security;
 } params_options;
 
+/* The security table for people. */
 static void table_text(text_out *out)
 {
     text_put(out, "largest log2 QP of a published sample\n"
@@ -31,6 +32,7 @@ static void table_text(text_out *out)
     }
 }
 
+/* The security table as JSON. */
 static void table_json(json_out *j)
 {
     json_array(j, "table");
@@ -89,6 +91,7 @@ static sotto_status make_literal(app_state *app, rlwe_params_literal *literal,
     return SOTTO_OK;
 }
 
+/* The primes that were found and how secure they are. */
 static void show_check(app_state *app, const rlwe_params *params)
 {
     const rlwe_params_literal *l = &params->literal;
@@ -104,6 +107,7 @@ static void show_check(app_state *app, const rlwe_params *params)
     app_say(app, "security    %d bits", params->security_bits);
 }
 
+/* Checks one parameter set: an insecure one is an error. */
 static sotto_status check(app_state *app, const params_options *options,
                           sotto_error *err)
 {

@@ -22,6 +22,7 @@ typedef struct norm {
     int n;
 } norm;
 
+/* Checks --mean and --std against each other. */
 static sotto_status norm_of(app_state *app, norm *out,
                             const plan_options *options, sotto_error *err)
 {
@@ -90,6 +91,7 @@ static sotto_status calibrate(app_state *app, nn_statistics *statistics,
     return status;
 }
 
+/* Plans a loaded model with the statistics that were asked for. */
 static sotto_status make_plan(app_state *app, nn_plan **plan,
                               const load_model *model, const norm *normalise,
                               const plan_options *options, sotto_error *err)
@@ -123,6 +125,7 @@ static sotto_status make_plan(app_state *app, nn_plan **plan,
     return status;
 }
 
+/* Writes the text of a plan, which sets its identity. */
 static sotto_status write_plan(nn_plan *plan, const char *path,
                                sotto_error *err)
 {
@@ -187,6 +190,7 @@ typedef struct weight_facts {
     double largest; /* largest integer weight */
 } weight_facts;
 
+/* Adds the weights of one group of rows. */
 static void add_group(weight_facts *facts, const nn_plan *plan,
                       const nn_network *network, size_t step,
                       const nn_group *group)
@@ -204,6 +208,7 @@ static void add_group(weight_facts *facts, const nn_plan *plan,
     }
 }
 
+/* Reads all weights of step `step` once. */
 static sotto_status weigh(weight_facts *facts, const nn_plan *plan,
                           const nn_network *network, size_t step,
                           sotto_error *err)
@@ -224,6 +229,7 @@ static sotto_status weigh(weight_facts *facts, const nn_plan *plan,
     return status;
 }
 
+/* One line for each affine step. */
 static sotto_status explain_steps(text_out *out, const nn_plan *plan,
                                   const nn_network *network, sotto_error *err)
 {
@@ -272,6 +278,7 @@ static sotto_status write_json(const nn_plan *plan, const rlwe_context *context,
     return app_json_close(&file, err);
 }
 
+/* Shows the plan and writes its JSON. */
 static sotto_status show(app_state *app, const nn_plan *plan,
                          const rlwe_context *context,
                          const plan_options *options, sotto_error *err)

@@ -44,6 +44,7 @@ static void show_progress(void *arg, const nn_train_progress *progress)
     app_progress(app, &bar);
 }
 
+/* Says and writes what came out. */
 static sotto_status report(app_state *app, const nn_train_summary *summary,
                            const train_options *options, sotto_error *err)
 {

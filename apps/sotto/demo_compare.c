@@ -43,6 +43,7 @@ static sotto_status run_block(demo *d, const load_model *model, float *in,
                           err);
 }
 
+/* Both networks on all images, block by block. */
 static sotto_status run_networks(demo *d, const load_model *model,
                                  sotto_error *err)
 {
@@ -70,6 +71,8 @@ static sotto_status run_networks(demo *d, const load_model *model,
     return status;
 }
 
+/* Adds one difference to the distribution; what is not a number is the worst.
+ */
 static void add_error(demo_error *error, double difference)
 {
     const double size = fabs(difference);
@@ -79,6 +82,7 @@ static void add_error(demo_error *error, double difference)
     error->bin[bin < DEMO_BINS - 1 ? (size_t)bin : DEMO_BINS - 1]++;
 }
 
+/* Counts labels and collects the three errors. */
 static void compare(demo *d)
 {
     d->he.predicted = d->plan->he_error;

@@ -68,6 +68,7 @@ static void unicode_row(text_out *out, const demo *d, uint64_t i, int row,
     }
 }
 
+/* A row of characters, one for each cell. */
 static void ascii_row(text_out *out, const demo *d, uint64_t i, int row)
 {
     static const char ramp[] = " .:-=+*#%@";
@@ -95,6 +96,8 @@ static size_t nth_best(const double *score, size_t n, size_t k)
     return 0;
 }
 
+/* One of the best scores in as many characters as a digit is wide; the best is
+ * marked right or wrong. */
 static void score_row(text_out *out, const demo *d, uint64_t i, size_t k)
 {
     const double *score = d->encrypted + i * d->n_outputs;
@@ -109,6 +112,7 @@ static void score_row(text_out *out, const demo *d, uint64_t i, size_t k)
     text_printf(out, "%-*s", CELLS, cell);
 }
 
+/* Up to COLUMNS digits side by side, and their scores below. */
 static void digits_row(demo *d, const uint64_t *which, size_t n, bool unicode,
                        bool colours)
 {
@@ -183,6 +187,7 @@ size_t demo_choose(const demo *d, uint64_t *which, size_t cap, size_t max_wrong)
                   right + wrong, 1);
 }
 
+/* One of the three errors against its prediction. */
 static void show_error(demo *d, const char *name, const demo_error *error)
 {
     app_say(d->app, "  %-10s worst %9.3g   predicted at most %9.3g%s", name,

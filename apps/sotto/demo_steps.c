@@ -25,6 +25,7 @@ static void say_step(demo *d, const char *who, const char *what, double seconds,
             text_of_seconds(seconds).text, detail);
 }
 
+/* The owner: plans for the images at hand and shows the plan. */
 static sotto_status step_plan(demo *d, sotto_error *err)
 {
     const plan_options options = {
@@ -48,6 +49,7 @@ static sotto_status step_plan(demo *d, sotto_error *err)
     return SOTTO_OK;
 }
 
+/* The client: makes keys and sends the public ones to the server. */
 static sotto_status step_keygen(demo *d, sotto_error *err)
 {
     const keygen_options options = {.plan = d->paths.plan,
@@ -65,6 +67,7 @@ static sotto_status step_keygen(demo *d, sotto_error *err)
     return SOTTO_OK;
 }
 
+/* The client: encrypts the images into the server's folder. */
 static sotto_status step_encrypt(demo *d, sotto_error *err)
 {
     const char *images = d->paths.image_file;
@@ -105,6 +108,7 @@ static sotto_status step_infer(demo *d, sotto_error *err)
     return SOTTO_OK;
 }
 
+/* Keeps one batch of scores: a nn_score_sink; arg is the demo. */
 static sotto_status keep_scores(void *arg, const nn_scores *scores,
                                 sotto_error *err)
 {
@@ -119,6 +123,7 @@ static sotto_status keep_scores(void *arg, const nn_scores *scores,
     return SOTTO_OK;
 }
 
+/* The client: decrypts what the server has left in its folder. */
 static sotto_status step_decrypt(demo *d, sotto_error *err)
 {
     const decrypt_options options = {.plan = d->paths.plan,

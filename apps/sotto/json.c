@@ -13,6 +13,7 @@ void json_init(json_out *j, text_out *out)
     *j = (json_out){.out = out};
 }
 
+/* A line of its own for the next value. */
 static void new_line(json_out *j)
 {
     text_put(j->out, "\n");
@@ -21,6 +22,7 @@ static void new_line(json_out *j)
     }
 }
 
+/* A string with its quotes. */
 static void quote(text_out *out, const char *value)
 {
     size_t left = strlen(value);
@@ -66,6 +68,7 @@ static void finish(json_out *j)
     }
 }
 
+/* Opens an object or an array. */
 static void open_level(json_out *j, const char *name, const char *bracket,
                        char close)
 {

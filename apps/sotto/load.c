@@ -12,6 +12,7 @@
 
 /* ---- Plan ---------------------------------------------------------------- */
 
+/* Fills *loaded as far as it goes; the caller clears it. */
 static sotto_status read_plan(load_plan *loaded, const char *path,
                               bool insecure, sotto_error *err)
 {
@@ -64,6 +65,7 @@ void load_plan_clear(load_plan *loaded)
 
 /* ---- Model --------------------------------------------------------------- */
 
+/* Fills *model as far as it goes; the caller clears it. */
 static sotto_status read_model(load_model *model, const char *path,
                                load_normalise normalise, bool fold,
                                sotto_error *err)
@@ -123,6 +125,7 @@ static bool shape_fits(nn_image_shape image, const nn_shape *wanted)
     return nn_image_pixels(image) == nn_shape_size(wanted);
 }
 
+/* Fills *loaded as far as it goes; the caller clears it. */
 static sotto_status open_images(load_images *loaded, const opt_list *paths,
                                 opt_pair range, const nn_shape *wanted,
                                 sotto_error *err)

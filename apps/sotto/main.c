@@ -41,6 +41,8 @@ static const opt_table common_table = {.option = common_options,
 static atomic_bool stop_wanted;
 static volatile sig_atomic_t stop_signal;
 
+/* The signal handler: nothing but two stores, which is all that is safe there.
+ */
 static void stop(int signal_number)
 {
     stop_signal = signal_number;
@@ -65,6 +67,7 @@ static void install_signals(void)
     (void)sigaction(SIGXFSZ, &action, NULL);
 }
 
+/* What the program can do. */
 static void list_commands(FILE *out)
 {
     (void)fprintf(out, "sotto " APP_VERSION ": encrypted CNN inference\n\n"
@@ -86,6 +89,7 @@ static void list_commands(FILE *out)
                   "scores.ct\n");
 }
 
+/* The help of one command, from its table. */
 static void help_command(const app_command *command)
 {
     text_out out;
@@ -99,6 +103,7 @@ static void help_command(const app_command *command)
     (void)fwrite(out.buffer, 1, out.fill, stdout);
 }
 
+/* The command called name, or NULL. */
 static const app_command *find_command(const char *name)
 {
     for (size_t k = 0; k < N_COMMANDS; k++) {
@@ -133,6 +138,7 @@ static sotto_status run(app_state *app, const app_command *command,
     return command->run(app, values, err);
 }
 
+/* Runs a command and turns its status into an exit code. */
 static int run_command(const app_command *command, const char **argument,
                        size_t n)
 {

@@ -27,6 +27,7 @@ static bool scan_count(uint64_t *out, const char *word, const char **rest)
     return errno == 0;
 }
 
+/* Two numbers with one character between them and nothing behind. */
 static bool scan_pair(opt_pair *out, const char *word, char between)
 {
     const char *rest = NULL;
@@ -34,6 +35,7 @@ static bool scan_pair(opt_pair *out, const char *word, char between)
            scan_count(&out->second, rest + 1, &rest) && *rest == '\0';
 }
 
+/* A number as strtod reads it, but neither blank, infinite nor NaN. */
 static bool scan_real(double *out, const char *word, const char **rest)
 {
     char *end = NULL;
@@ -42,6 +44,7 @@ static bool scan_real(double *out, const char *word, const char **rest)
     return end != word && !isspace((unsigned char)*word) && isfinite(*out);
 }
 
+/* The message for a value beyond its bounds. */
 static sotto_status bounds_fail(const opt_spec *spec, const char *word,
                                 sotto_error *err)
 {
@@ -50,6 +53,7 @@ static sotto_status bounds_fail(const opt_spec *spec, const char *word,
                       spec->name, word, spec->min, spec->max);
 }
 
+/* The message for a value that is none. */
 static sotto_status word_fail(const opt_spec *spec, const char *word,
                               const char *expected, sotto_error *err)
 {
@@ -58,6 +62,7 @@ static sotto_status word_fail(const opt_spec *spec, const char *word,
                       expected);
 }
 
+/* A whole number within its bounds. */
 static sotto_status parse_count(const opt_spec *spec, uint64_t *out,
                                 const char *word, sotto_error *err)
 {
@@ -73,6 +78,7 @@ static sotto_status parse_count(const opt_spec *spec, uint64_t *out,
     return SOTTO_OK;
 }
 
+/* Up to capacity numbers between commas; *n receives how many. */
 static sotto_status parse_reals(const opt_spec *spec, double *out, size_t *n,
                                 size_t capacity, const char *word,
                                 sotto_error *err)
@@ -116,6 +122,7 @@ static bool is_choice(const char *alternatives, const char *word)
     return false;
 }
 
+/* A word, one of the alternatives if there are any. */
 static sotto_status parse_text(const opt_spec *spec, const char **out,
                                const char *word, sotto_error *err)
 {
@@ -129,6 +136,7 @@ static sotto_status parse_text(const opt_spec *spec, const char **out,
     return SOTTO_OK;
 }
 
+/* FIRST:END or I/N. */
 static sotto_status parse_pair(const opt_spec *spec, opt_pair *out,
                                const char *word, sotto_error *err)
 {
@@ -146,6 +154,7 @@ static sotto_status parse_pair(const opt_spec *spec, opt_pair *out,
     return SOTTO_OK;
 }
 
+/* Reads the value of any kind of option into its place. */
 static sotto_status parse_value(const opt_spec *spec, void *values,
                                 const char *word, sotto_error *err)
 {
@@ -210,6 +219,8 @@ static size_t common_prefix(const char *a, const char *b)
     return n;
 }
 
+/* The message for an option that is not in the tables, with the name that it
+ * resembles most. */
 static sotto_status unknown_fail(const parse *p, const char *name,
                                  sotto_error *err)
 {
@@ -270,6 +281,7 @@ static sotto_status take_option(parse *p, sotto_error *err)
     return parse_value(spec, p->values, word, err);
 }
 
+/* Takes every word: options to their places, operands to the front. */
 static sotto_status take_all(parse *p, sotto_error *err)
 {
     bool options = true;

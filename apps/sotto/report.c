@@ -43,6 +43,7 @@ text_value report_log2(double value)
     return shown;
 }
 
+/* One figure with two lines of explanation. */
 static void tile(text_out *out, const char *value, const char *line1,
                  const char *line2)
 {
@@ -52,6 +53,7 @@ static void tile(text_out *out, const char *value, const char *line1,
                 value, line1, line2);
 }
 
+/* The result in five figures. */
 static void tiles(text_out *out, const demo *d)
 {
     const double n = (double)d->n;
@@ -82,6 +84,7 @@ static void tiles(text_out *out, const demo *d)
     text_put(out, "</div>\n");
 }
 
+/* One step, coloured by who does it. */
 static void flow_item(text_out *out, const char *who, const char *what,
                       double seconds, const char *detail)
 {
@@ -91,6 +94,7 @@ static void flow_item(text_out *out, const char *who, const char *what,
                 who, who, what, text_of_seconds(seconds).text, detail);
 }
 
+/* The five steps in their order. */
 static void flow(text_out *out, const demo *d)
 {
     char detail[160];
@@ -118,6 +122,7 @@ static void flow(text_out *out, const demo *d)
     text_put(out, "</ol>\n");
 }
 
+/* One row of the parameters; name is ours, value is escaped. */
 static void fact(text_out *out, const char *name, const char *value)
 {
     text_put(out, "<tr><td>");
@@ -127,6 +132,7 @@ static void fact(text_out *out, const char *name, const char *value)
     text_put(out, "</tr>\n");
 }
 
+/* Parameters of the encryption. */
 static void ring_facts(text_out *out, const demo *d)
 {
     const show_parameters p = show_parameters_of(d->context);
@@ -155,6 +161,7 @@ static void ring_facts(text_out *out, const demo *d)
     fact(out, "traffic", value);
 }
 
+/* What it ran on. */
 static void machine_facts(text_out *out, const demo *d)
 {
     const show_parameters p = show_parameters_of(d->context);
@@ -168,6 +175,7 @@ static void machine_facts(text_out *out, const demo *d)
     fact(out, "whole demo", text_of_seconds(d->total_seconds).text);
 }
 
+/* How many slots were empty, if any. */
 static void waste(text_out *out, const demo *d)
 {
     const uint64_t room = d->encrypt.slots * d->encrypt.batches;
@@ -180,6 +188,7 @@ static void waste(text_out *out, const demo *d)
     }
 }
 
+/* Everything up to the first figure. */
 static void head(text_out *out, const demo *d)
 {
     text_put(out, "<!doctype html>\n<html lang=\"en\">\n<head>\n"
@@ -198,6 +207,7 @@ static void head(text_out *out, const demo *d)
                   "decrypted by their owner.</p>\n");
 }
 
+/* Everything behind the tiles. */
 static void sections(text_out *out, const demo *d)
 {
     text_put(out, "<h2>Five steps, three parties</h2>\n");

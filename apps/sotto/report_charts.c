@@ -30,6 +30,7 @@ static void segment(text_out *out, const char *kind, double from, double to,
     }
 }
 
+/* One row: name and kind, the bar, the figures. detail is HTML. */
 static void bits_row(text_out *out, const char *name, const char *kind,
                      const char *detail, bits b, double all)
 {
@@ -53,6 +54,7 @@ static double error_of(const demo *d, const nn_trace_step *s)
     return s->he_error > 0 ? s->he_error : d->plan->step[s->step].he_error;
 }
 
+/* The bits of a value of this scale, range and error at a level. */
 static bits bits_of(const rlwe_context *context, int level, double scale,
                     double range, double he_error)
 {
@@ -63,6 +65,7 @@ static bits bits_of(const rlwe_context *context, int level, double scale,
     return b;
 }
 
+/* The row of the fresh ciphertexts, which are no step of the server. */
 static void input_row(text_out *out, const demo *d, double all)
 {
     const nn_plan *plan = d->plan;
@@ -115,11 +118,14 @@ typedef struct span {
     int first, last;
 } span;
 
+/* The bin that a size falls into; may lie outside. */
 static int bin_of(double size)
 {
     return size > 0 ? (int)floor(2 * (log2(size) - DEMO_BIN_FIRST)) : 0;
 }
 
+/* The bins worth showing: all errors but stray tiny ones, and the predictions.
+ */
 static span span_of(const demo *d)
 {
     span s = {DEMO_BINS, 0};
@@ -148,6 +154,7 @@ static double place(span s, double size)
     return fmin(fmax(at, 0), 100);
 }
 
+/* One distribution with its bound, as high as its own largest bin. */
 static void distribution(text_out *out, const char *name, const char *what,
                          const char *kind, const demo_error *error, span s)
 {
@@ -209,6 +216,7 @@ void report_errors(text_out *out, const demo *d)
 
 /* ---- Times --------------------------------------------------------------- */
 
+/* One bar with its time behind; the longest leaves room for the text. */
 static void time_row(text_out *out, const char *name, const char *kind,
                      double seconds, double most)
 {

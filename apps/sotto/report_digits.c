@@ -109,6 +109,7 @@ static void scores(text_out *out, const demo *d, uint64_t i)
                 zero, zero);
 }
 
+/* One image with its scores and what came of it. */
 static void card(text_out *out, const demo *d, uint64_t i)
 {
     const size_t label = demo_label(d, d->encrypted, i);

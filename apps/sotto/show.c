@@ -9,6 +9,7 @@
 
 /* ---- Parameters ---------------------------------------------------------- */
 
+/* Each backend in use once: limbs may have different ones. */
 static void backend_names(char *text, size_t cap_bytes,
                           const rlwe_context *context)
 {
@@ -59,8 +60,8 @@ void show_moduli(char *text, size_t cap_bytes, const rlwe_context *context,
         used += (size_t)snprintf(text + used, cap_bytes - used, "%s%d",
                                  i > 0 ? " + " : "", same > 1 ? same : bits);
         if (same > 1) {
-            used += (size_t)snprintf(text + used, cap_bytes - used, "*%d",
-                                     bits);
+            used +=
+                (size_t)snprintf(text + used, cap_bytes - used, "*%d", bits);
         }
         i += same;
     }
@@ -80,6 +81,7 @@ static rns_set special_moduli(const rlwe_params_literal *literal)
     return set;
 }
 
+/* Ring, moduli, security. */
 static void show_ring(text_out *out, const nn_plan *plan,
                       const rlwe_context *context)
 {
@@ -185,6 +187,7 @@ void show_steps(text_out *out, const nn_plan *plan)
 
 /* ---- JSON ---------------------------------------------------------------- */
 
+/* The table of steps as JSON. */
 static void steps_json(json_out *j, const nn_plan *plan)
 {
     json_array(j, "steps");

@@ -39,6 +39,7 @@ static size_t room(const text_out *t)
     return TEXT_BUFFER_BYTES - 1 - t->fill;
 }
 
+/* Fails because a text does not fit the buffer. */
 static void too_long(text_out *t)
 {
     t->status =

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # SPDX-License-Identifier: MIT
 # For tests/apps/*.sh: a folder of their own, TAP results, a tiny network.
 #
