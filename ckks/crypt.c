@@ -133,7 +133,7 @@ sotto_status ckks_decrypt(const ckks_encoder *encoder,
     const size_t mark = sotto_arena_mark(arena);
     uint64_t *phase = take_poly(context, ct->ct.level, arena);
     const sotto_status status =
-        rlwe_phase(phase, context, &ct->ct, secret, arena, err);
+        rlwe_phase(phase, context, &ct->ct, secret, err);
     if (status == SOTTO_OK) {
         double *all_re = sotto_arena_take(arena, n_slots, sizeof *all_re);
         double *all_im = sotto_arena_take(arena, n_slots, sizeof *all_im);

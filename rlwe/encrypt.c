@@ -191,9 +191,8 @@ sotto_status rlwe_encrypt_zero_public(rlwe_ct *out, const rlwe_context *context,
 
 sotto_status rlwe_phase(uint64_t *out, const rlwe_context *context,
                         const rlwe_ct *ct, const rlwe_secret *secret,
-                        sotto_arena *arena, sotto_error *err)
+                        sotto_error *err)
 {
-    (void)arena;
     if (memcmp(ct->key_id, secret->key_id, sizeof ct->key_id) != 0) {
         char have[2 * RLWE_KEY_ID_BYTES + 1];
         char want[2 * RLWE_KEY_ID_BYTES + 1];

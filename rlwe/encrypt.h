@@ -14,7 +14,8 @@
 
 /* Symmetric encryption of zero at `level`: c_1 uniform from a public child seed
  * of *root for (object, index), c_0 = -c_1·s + e. out->seeded is set.
- * Streams: (root, object, index) must never be used twice.
+ * Streams: (root, object, index) must never be used twice, neither here nor by
+ * rlwe_encrypt_zero_public; object < 2^63 (asserted).
  * error: SOTTO_ERR_PARAM when out has no room. cost: limbs NTTs.
  * scratch: rlwe_encrypt_scratch bytes of arena; released on return.
  * secret: constant time in secret and error. */
@@ -43,9 +44,9 @@ void rlwe_expand_seed(rlwe_ct *ct, const rlwe_context *context);
  * (both printed). secret: constant time; out is secret. */
 sotto_status rlwe_phase(uint64_t *out, const rlwe_context *context,
                         const rlwe_ct *ct, const rlwe_secret *secret,
-                        sotto_arena *arena, sotto_error *err) SOTTO_MUST_CHECK;
+                        sotto_error *err) SOTTO_MUST_CHECK;
 
-/* Bytes of arena that any function of this file needs. */
+/* Bytes of arena that either encryption needs. */
 size_t rlwe_encrypt_scratch(const rlwe_context *context);
 
 #endif

@@ -114,7 +114,7 @@ static void check_encryption(ct_log *log, world *w, const rlwe_secret *secret,
 
     uint64_t *phase = sotto_calloc(rlwe_level_words(w->context, 0), 8);
     ct_must(phase != NULL, "memory");
-    MUST(rlwe_phase(phase, w->context, &ct, secret, &w->arena, NULL));
+    MUST(rlwe_phase(phase, w->context, &ct, secret, NULL));
     ct_done(log, "phase in the secret");
     sotto_free(phase);
 

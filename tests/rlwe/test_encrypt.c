@@ -41,8 +41,7 @@ static double phase_variance(rlwe_lab *lab, const rlwe_ct *ct, int64_t *small)
 {
     const rns_set *set = rlwe_level_set(lab->context, ct->level);
     uint64_t *phase = lab_poly(lab, set);
-    LAB_CHECK(
-        rlwe_phase(phase, lab->context, ct, lab->secret, &lab->arena, err));
+    LAB_CHECK(rlwe_phase(phase, lab->context, ct, lab->secret, err));
     const double variance = lab_variance(lab, set, phase, small);
     sotto_free(phase);
     return variance;
@@ -287,8 +286,7 @@ static void test_rlwe_phase_of_any_degree(void **state)
                        (rlwe_key_target){RLWE_KEY_POWER, (uint64_t)i});
             poly_mul_add(ring, set, want, power, c);
         }
-        LAB_CHECK(
-            rlwe_phase(have, lab.context, &ct, lab.secret, &lab.arena, err));
+        LAB_CHECK(rlwe_phase(have, lab.context, &ct, lab.secret, err));
         for (int j = 0; j < set->count; j++) {
             assert_memory_equal(poly_limb(ring, have, j),
                                 poly_limb(ring, want, j), lab.n * 8);
@@ -311,8 +309,7 @@ static void test_rlwe_phase_with_another_key(void **state)
     LAB_CHECK(rlwe_encrypt_zero(&ct, lab.context, lab.secret, 0, &lab.root, 0,
                                 0, &lab.arena, err));
     uint64_t *out = lab_poly(&lab, rlwe_level_set(lab.context, 0));
-    LAB_FAILS(SOTTO_ERR_KEY,
-              rlwe_phase(out, lab.context, &ct, other, &lab.arena, err),
+    LAB_FAILS(SOTTO_ERR_KEY, rlwe_phase(out, lab.context, &ct, other, err),
               "wrong secret key");
     for (size_t i = 0; i < rlwe_level_words(lab.context, 0); i++) {
         assert_int_equal(out[i], 0);
