@@ -48,7 +48,7 @@ static sotto_status make_memory(nn_batch *batch, sotto_error *err)
 
 static sotto_status make_workers(nn_batch *batch, int threads, sotto_error *err)
 {
-    const size_t scratch = batch_product_scratch(batch);
+    const size_t scratch = nn_batch_product_scratch(batch);
     batch->worker = sotto_calloc((size_t)threads, sizeof *batch->worker);
     if (batch->worker == NULL) {
         return sotto_fail(err, SOTTO_ERR_MEMORY, "out of memory for workers");
@@ -70,9 +70,9 @@ static sotto_status make_workers(nn_batch *batch, int threads, sotto_error *err)
 
 static sotto_status fill_batch(nn_batch *batch, int threads, sotto_error *err)
 {
-    SOTTO_TRY(batch_compile(batch, err));
-    batch_layout(batch);
-    SOTTO_TRY(batch_chunk_init(batch, err));
+    SOTTO_TRY(nn_batch_compile(batch, err));
+    nn_batch_layout(batch);
+    SOTTO_TRY(nn_batch_chunk_init(batch, err));
     SOTTO_TRY(make_memory(batch, err));
     return make_workers(batch, threads, err);
 }
@@ -126,7 +126,7 @@ void nn_batch_free(nn_batch *batch)
     for (int v = 0; v < batch->n_values; v++) {
         sotto_free(batch->value[v].ct);
     }
-    batch_chunk_clear(&batch->chunk);
+    nn_batch_chunk_clear(&batch->chunk);
     sotto_free(batch->worker);
     sotto_free(batch->memory);
     sotto_free(batch->value);
@@ -298,7 +298,7 @@ static sotto_status run_pass(nn_batch *batch, const batch_pass *pass,
                              nn_control *control, sotto_error *err)
 {
     if (pass->op == BATCH_AFFINE) {
-        return batch_product(batch, pass, control, err);
+        return nn_batch_product(batch, pass, control, err);
     }
     pass_job job = {.batch = batch, .pass = pass};
     return nn_control_run(control, pass->n_tasks, pass->unit_work, pass_task,

@@ -134,24 +134,25 @@ struct nn_batch {
 
 /* Fills values, passes and affine maps from plan and network (compile.c).
  * error: as nn_batch_new. */
-sotto_status batch_compile(nn_batch *batch, sotto_error *err) SOTTO_MUST_CHECK;
+sotto_status nn_batch_compile(nn_batch *batch,
+                              sotto_error *err) SOTTO_MUST_CHECK;
 
 /* Gives every value its place in memory (layout.c): sets offsets and
  * memory_words. Values whose lifetimes overlap do not overlap. */
-void batch_layout(nn_batch *batch);
+void nn_batch_layout(nn_batch *batch);
 
 /* Allocates the buffers of the matrix stage (product.c).
- * error: SOTTO_ERR_MEMORY. owner: batch_chunk_clear. */
-sotto_status batch_chunk_init(nn_batch *batch,
-                              sotto_error *err) SOTTO_MUST_CHECK;
-void batch_chunk_clear(batch_chunk *chunk);
+ * error: SOTTO_ERR_MEMORY. owner: nn_batch_chunk_clear. */
+sotto_status nn_batch_chunk_init(nn_batch *batch,
+                                 sotto_error *err) SOTTO_MUST_CHECK;
+void nn_batch_chunk_clear(batch_chunk *chunk);
 
 /* Bytes of arena that one task of the matrix stage needs. */
-size_t batch_product_scratch(const nn_batch *batch);
+size_t nn_batch_product_scratch(const nn_batch *batch);
 
 /* Runs a BATCH_AFFINE pass (product.c). error: as nn_batch_run. */
-sotto_status batch_product(nn_batch *batch, const batch_pass *pass,
-                           nn_control *control,
-                           sotto_error *err) SOTTO_MUST_CHECK;
+sotto_status nn_batch_product(nn_batch *batch, const batch_pass *pass,
+                              nn_control *control,
+                              sotto_error *err) SOTTO_MUST_CHECK;
 
 #endif

@@ -386,7 +386,7 @@ static void find_readers(nn_batch *batch)
     batch->reader[network->n_steps] = SIZE_MAX;
 }
 
-sotto_status batch_compile(nn_batch *batch, sotto_error *err)
+sotto_status nn_batch_compile(nn_batch *batch, sotto_error *err)
 {
     const nn_plan *plan = batch->plan;
     const size_t n_steps = batch->network->n_steps;

@@ -42,7 +42,7 @@ static size_t step_over(const nn_batch *batch, int v, size_t at)
     return at;
 }
 
-void batch_layout(nn_batch *batch)
+void nn_batch_layout(nn_batch *batch)
 {
     batch->memory_words = 0;
     for (int v = 0; v < batch->n_values; v++) {

@@ -48,7 +48,7 @@ static size_t max_inputs_of(const nn_groups *groups)
     return groups->max_inputs > 0 ? groups->max_inputs : 1;
 }
 
-sotto_status batch_chunk_init(nn_batch *batch, sotto_error *err)
+sotto_status nn_batch_chunk_init(nn_batch *batch, sotto_error *err)
 {
     batch_chunk *chunk = &batch->chunk;
     uint64_t weights = 1, inputs = 1, rows = 1; /* of the largest map */
@@ -86,7 +86,7 @@ sotto_status batch_chunk_init(nn_batch *batch, sotto_error *err)
     return SOTTO_OK;
 }
 
-void batch_chunk_clear(batch_chunk *chunk)
+void nn_batch_chunk_clear(batch_chunk *chunk)
 {
     sotto_free(chunk->tile);
     sotto_free(chunk->weight);
@@ -96,7 +96,7 @@ void batch_chunk_clear(batch_chunk *chunk)
     *chunk = (batch_chunk){0};
 }
 
-size_t batch_product_scratch(const nn_batch *batch)
+size_t nn_batch_product_scratch(const nn_batch *batch)
 {
     size_t most = 0;
     for (size_t k = 0; k < batch->network->n_steps; k++) {
@@ -274,8 +274,8 @@ static sotto_status product_task(void *arg, size_t task, int worker,
     return SOTTO_OK;
 }
 
-sotto_status batch_product(nn_batch *batch, const batch_pass *pass,
-                           nn_control *control, sotto_error *err)
+sotto_status nn_batch_product(nn_batch *batch, const batch_pass *pass,
+                              nn_control *control, sotto_error *err)
 {
     batch_affine *affine = &batch->affine[pass->step];
     const size_t columns = block_columns(batch);

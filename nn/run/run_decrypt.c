@@ -91,7 +91,7 @@ static sotto_status init_run(decrypt_run *run, const nn_run_options *options,
     SOTTO_TRY(nn_control_new(&run->control, options,
                              run->input.n_batches * plan->n_outputs, err));
     nn_control_name(run->control, "decrypt");
-    SOTTO_TRY(run_input_start(&run->input, run->control, err));
+    SOTTO_TRY(nn_run_input_start(&run->input, run->control, err));
     SOTTO_TRY(ckks_encoder_new(&run->encoder, run->context, err));
     run->score = sotto_calloc(score_bytes(run), 1);
     run->noise = sotto_calloc(plan->n_outputs, sizeof *run->noise);
@@ -120,7 +120,7 @@ static void clear_run(decrypt_run *run)
     sotto_wipe_free(run->score, score_bytes(run));
     sotto_free(run->noise);
     sotto_free(run->worker);
-    run_input_close(&run->input);
+    nn_run_input_close(&run->input);
     ckks_encoder_free(run->encoder);
     nn_control_free(run->control);
 }
@@ -132,8 +132,8 @@ static sotto_status decrypt_item(void *arg, const rlwe_raw_ct *raw,
 {
     decrypt_run *run = arg;
     decrypt_worker *worker = &run->worker[number];
-    SOTTO_TRY(
-        run_input_parse(&run->input, &worker->ct, raw, run->batch, item, err));
+    SOTTO_TRY(nn_run_input_parse(&run->input, &worker->ct, raw, run->batch,
+                                 item, err));
     SOTTO_TRY(ckks_decrypt(
         run->encoder, run->context, run->secret, worker->slots, NULL,
         run->n_images, &run->noise[item], &worker->ct, &worker->arena, err));
@@ -191,7 +191,7 @@ static sotto_status decrypt_batch(decrypt_run *run, nn_score_sink sink,
     const uint64_t left = run->input.count - first;
     run->n_images = left < slots ? (size_t)left : slots;
     SOTTO_TRY(
-        run_input_batch(&run->input, run->batch, 1, decrypt_item, run, err));
+        nn_run_input_batch(&run->input, run->batch, 1, decrypt_item, run, err));
     double noise_std = 0;
     for (size_t o = 0; o < run->plan->n_outputs; o++) {
         noise_std = fmax(noise_std, run->noise[o]);
@@ -220,7 +220,7 @@ sotto_status nn_run_decrypt(const nn_plan *plan, const rlwe_context *context,
     decrypt_run run = {.plan = plan, .context = context, .secret = secret};
     double worst = 0;
     sotto_status status =
-        run_input_open(&run.input, plan, context, in_path, err);
+        nn_run_input_open(&run.input, plan, context, in_path, err);
     if (status == SOTTO_OK) {
         status = check_key(&run, err);
     }
@@ -231,7 +231,7 @@ sotto_status nn_run_decrypt(const nn_plan *plan, const rlwe_context *context,
         status = decrypt_batch(&run, sink, sink_arg, accept_noise, &worst, err);
     }
     if (status == SOTTO_OK) {
-        status = run_input_end(&run.input, err);
+        status = nn_run_input_end(&run.input, err);
     }
     clear_run(&run);
     if (worst_noise_std != NULL) {

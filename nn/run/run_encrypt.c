@@ -75,7 +75,7 @@ static sotto_status init_run(encrypt_run *run, uint64_t count,
         nn_plan_batches(run->plan, count) * run->plan->n_inputs, err));
     SOTTO_TRY(ckks_encoder_new(&run->encoder, run->context, err));
     run->each = rlwe_ct_record_bytes(run->context, 0, 2, run->secret != NULL);
-    const size_t cap = run_chunk(run->control, run->each);
+    const size_t cap = nn_run_chunk(run->control, run->each);
     run->cap = (cap + TASK_PIXELS - 1) / TASK_PIXELS * TASK_PIXELS;
     run->now.records = sotto_calloc(run->cap, run->each);
     run->before.records = sotto_calloc(run->cap, run->each);
@@ -153,7 +153,7 @@ static sotto_status encrypt_pixel(encrypt_run *run, encrypt_worker *worker,
                                       &worker->arena, err));
     }
     (void)rlwe_pack_ct(record, run->context, &worker->ct.ct,
-                       run_scale_bits(scale), run->batch, item);
+                       nn_run_scale_bits(scale), run->batch, item);
     return SOTTO_OK;
 }
 
@@ -246,9 +246,9 @@ static sotto_status begin(encrypt_run *run, uint64_t count,
         (secret != NULL ? secret->from_seed : run->public_key->from_seed) ||
         root != NULL;
     const rlwe_file_header header =
-        run_header(run->plan, run->context,
-                   secret != NULL ? secret->key_id : run->public_key->key_id,
-                   from_seed, count);
+        nn_run_header(run->plan, run->context,
+                      secret != NULL ? secret->key_id : run->public_key->key_id,
+                      from_seed, count);
     if (count < 1 || count > NN_PLAN_MAX_IMAGES) {
         return sotto_fail(err, SOTTO_ERR_PARAM,
                           "%llu images to encrypt; expected 1 to 2^40",

@@ -22,11 +22,11 @@
 
 /* Number of records to hold at once when one has at most `each` bytes, at least
  * one for each thread. */
-size_t run_chunk(const nn_control *control, size_t each);
+size_t nn_run_chunk(const nn_control *control, size_t each);
 
 /* A ciphertext file that is read batch by batch, with what its records must
- * say. Fields are set by run_input_open; level, n_components, scale and n_items
- * by its caller. */
+ * say. Fields are set by nn_run_input_open; level, n_components, scale and
+ * n_items by its caller. */
 typedef struct run_input {
     const nn_plan *plan;
     const rlwe_context *context;
@@ -49,48 +49,50 @@ typedef struct run_input {
 /* Opens a ciphertext file of this plan.
  * error: SOTTO_ERR_MISMATCH (another plan; other parameters), SOTTO_ERR_FORMAT
  * (number of images out of range), SOTTO_ERR_IO, SOTTO_ERR_MEMORY.
- * owner: the caller, run_input_close, whatever was returned. */
-sotto_status run_input_open(run_input *input, const nn_plan *plan,
-                            const rlwe_context *context, const char *path,
-                            sotto_error *err) SOTTO_MUST_CHECK;
+ * owner: the caller, nn_run_input_close, whatever was returned. */
+sotto_status nn_run_input_open(run_input *input, const nn_plan *plan,
+                               const rlwe_context *context, const char *path,
+                               sotto_error *err) SOTTO_MUST_CHECK;
 
 /* Allocates the record buffers; control must outlive the input.
  * error: SOTTO_ERR_MEMORY. */
-sotto_status run_input_start(run_input *input, nn_control *control,
-                             sotto_error *err) SOTTO_MUST_CHECK;
+sotto_status nn_run_input_start(run_input *input, nn_control *control,
+                                sotto_error *err) SOTTO_MUST_CHECK;
 
 /* Closes and frees; an empty input is fine. */
-void run_input_close(run_input *input);
+void nn_run_input_close(run_input *input);
 
 /* One record of a batch; a task. */
 typedef sotto_status (*run_item)(void *arg, const rlwe_raw_ct *raw,
                                  uint32_t item, int worker, sotto_error *err);
 
 /* Passes over batches before `batch`, then calls fn for each record of it,
- * which must parse it with run_input_parse. Each counts as `work` units.
+ * which must parse it with nn_run_input_parse. Each counts as `work` units.
  * error: SOTTO_ERR_FORMAT when the file ends before the batch is complete;
  * that of fn. */
-sotto_status run_input_batch(run_input *input, uint64_t batch, uint64_t work,
-                             run_item fn, void *arg,
-                             sotto_error *err) SOTTO_MUST_CHECK;
+sotto_status nn_run_input_batch(run_input *input, uint64_t batch, uint64_t work,
+                                run_item fn, void *arg,
+                                sotto_error *err) SOTTO_MUST_CHECK;
 
 /* Parses a record into ct, which has room, and checks that it is item `item`
  * of batch `batch`, with the level, components and scale expected.
  * error: SOTTO_ERR_FORMAT, SOTTO_ERR_MISMATCH, SOTTO_ERR_SCALE naming file,
  * record, what it has and what was expected. */
-sotto_status run_input_parse(const run_input *input, ckks_ct *ct,
-                             const rlwe_raw_ct *raw, uint64_t batch,
-                             uint32_t item, sotto_error *err) SOTTO_MUST_CHECK;
+sotto_status nn_run_input_parse(const run_input *input, ckks_ct *ct,
+                                const rlwe_raw_ct *raw, uint64_t batch,
+                                uint32_t item,
+                                sotto_error *err) SOTTO_MUST_CHECK;
 
 /* Fails with SOTTO_ERR_FORMAT unless the file ends here. */
-sotto_status run_input_end(run_input *input, sotto_error *err) SOTTO_MUST_CHECK;
+sotto_status nn_run_input_end(run_input *input,
+                              sotto_error *err) SOTTO_MUST_CHECK;
 
 /* The scale of a ciphertext as the wire's opaque 64 bits. */
-uint64_t run_scale_bits(double scale);
+uint64_t nn_run_scale_bits(double scale);
 
 /* The header of a file of `count` images under this plan. */
-rlwe_file_header run_header(const nn_plan *plan, const rlwe_context *context,
-                            const uint8_t *key_id, bool from_seed,
-                            uint64_t count);
+rlwe_file_header nn_run_header(const nn_plan *plan, const rlwe_context *context,
+                               const uint8_t *key_id, bool from_seed,
+                               uint64_t count);
 
 #endif

@@ -77,8 +77,8 @@ static sotto_status read_item(void *arg, const rlwe_raw_ct *raw, uint32_t item,
 {
     (void)worker;
     infer_run *run = arg;
-    return run_input_parse(&run->input, nn_batch_input(run->batch, item), raw,
-                           run->number, item, err);
+    return nn_run_input_parse(&run->input, nn_batch_input(run->batch, item),
+                              raw, run->number, item, err);
 }
 
 static sotto_status pack_item(void *arg, size_t task, int worker,
@@ -90,7 +90,7 @@ static sotto_status pack_item(void *arg, size_t task, int worker,
     const size_t o = run->at + task;
     const ckks_ct *ct = nn_batch_output(run->batch, o);
     (void)rlwe_pack_ct(run->records + task * run->each, run->context, &ct->ct,
-                       run_scale_bits(ct->scale), run->number, (uint32_t)o);
+                       nn_run_scale_bits(ct->scale), run->number, (uint32_t)o);
     return SOTTO_OK;
 }
 
@@ -112,8 +112,8 @@ static sotto_status run_batch(infer_run *run, nn_trace *trace, sotto_error *err)
 {
     const double start = nn_control_seconds(run->control);
     nn_control_name(run->control, "read");
-    SOTTO_TRY(run_input_batch(&run->input, run->number, run->read_work,
-                              read_item, run, err));
+    SOTTO_TRY(nn_run_input_batch(&run->input, run->number, run->read_work,
+                                 read_item, run, err));
     const double loaded = nn_control_seconds(run->control);
     SOTTO_TRY(nn_batch_run(run->batch, run->control, trace, err));
     const double done = nn_control_seconds(run->control);
@@ -148,10 +148,10 @@ static sotto_status prepare(infer_run *run, const nn_network *network,
                           plan->n_inputs * run->read_work +
                           plan->n_outputs * run->write_work;
     nn_control_expect(run->control, work * (run->end - run->first));
-    SOTTO_TRY(run_input_start(&run->input, run->control, err));
+    SOTTO_TRY(nn_run_input_start(&run->input, run->control, err));
     run->each = rlwe_ct_record_bytes(run->context, last->level,
                                      last->n_components, false);
-    run->chunk = run_chunk(run->control, run->each);
+    run->chunk = nn_run_chunk(run->control, run->each);
     run->records = sotto_calloc(run->chunk, run->each);
     if (run->records == NULL) {
         return sotto_fail(err, SOTTO_ERR_MEMORY,
@@ -164,7 +164,7 @@ static sotto_status prepare(infer_run *run, const nn_network *network,
 static sotto_status run_all(infer_run *run, nn_trace *trace, sotto_error *err)
 {
     const rlwe_file_header *in = rlwe_file_header_of(run->input.file);
-    const rlwe_file_header header = run_header(
+    const rlwe_file_header header = nn_run_header(
         run->plan, run->context, in->key_id, in->from_seed, in->count);
     const uint64_t before = sotto_output_size(run->out);
     SOTTO_TRY(rlwe_write_header(run->out, &header, err));
@@ -172,7 +172,7 @@ static sotto_status run_all(infer_run *run, nn_trace *trace, sotto_error *err)
         SOTTO_TRY(run_batch(run, trace, err));
     }
     if (run->end == run->input.n_batches && run->first < run->end) {
-        SOTTO_TRY(run_input_end(&run->input, err));
+        SOTTO_TRY(nn_run_input_end(&run->input, err));
     }
     if (trace != NULL) {
         trace->bytes_in = rlwe_file_position(run->input.file);
@@ -198,7 +198,7 @@ sotto_status nn_run_infer(const nn_plan *plan, const nn_network *network,
         status = nn_plan_verify(plan, network, err);
     }
     if (status == SOTTO_OK) {
-        status = run_input_open(&run.input, plan, context, in_path, err);
+        status = nn_run_input_open(&run.input, plan, context, in_path, err);
     }
     if (status == SOTTO_OK) {
         status = choose_part(&run, part, n_parts, err);
@@ -212,7 +212,7 @@ sotto_status nn_run_infer(const nn_plan *plan, const nn_network *network,
     if (status == SOTTO_OK) {
         status = run_all(&run, trace, err);
     }
-    run_input_close(&run.input);
+    nn_run_input_close(&run.input);
     nn_batch_free(run.batch);
     nn_control_free(run.control);
     sotto_free(run.records);

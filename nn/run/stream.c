@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "nn/run/run_internal.h"
 
-size_t run_chunk(const nn_control *control, size_t each)
+size_t nn_run_chunk(const nn_control *control, size_t each)
 {
     const size_t threads = (size_t)nn_control_threads(control);
     const size_t fits = RUN_RECORD_MEMORY / each;
@@ -18,16 +18,16 @@ size_t run_chunk(const nn_control *control, size_t each)
     return fits < most ? fits : most;
 }
 
-uint64_t run_scale_bits(double scale)
+uint64_t nn_run_scale_bits(double scale)
 {
     uint64_t bits;
     memcpy(&bits, &scale, sizeof bits);
     return bits;
 }
 
-rlwe_file_header run_header(const nn_plan *plan, const rlwe_context *context,
-                            const uint8_t *key_id, bool from_seed,
-                            uint64_t count)
+rlwe_file_header nn_run_header(const nn_plan *plan, const rlwe_context *context,
+                               const uint8_t *key_id, bool from_seed,
+                               uint64_t count)
 {
     rlwe_file_header header =
         rlwe_file_header_make(context, RLWE_FILE_CIPHERTEXT, key_id, from_seed);
@@ -62,9 +62,9 @@ static sotto_status check_header(run_input *input, sotto_error *err)
     return SOTTO_OK;
 }
 
-sotto_status run_input_open(run_input *input, const nn_plan *plan,
-                            const rlwe_context *context, const char *path,
-                            sotto_error *err)
+sotto_status nn_run_input_open(run_input *input, const nn_plan *plan,
+                               const rlwe_context *context, const char *path,
+                               sotto_error *err)
 {
     *input = (run_input){.plan = plan, .context = context, .path = path};
     SOTTO_TRY(
@@ -72,12 +72,12 @@ sotto_status run_input_open(run_input *input, const nn_plan *plan,
     return check_header(input, err);
 }
 
-sotto_status run_input_start(run_input *input, nn_control *control,
-                             sotto_error *err)
+sotto_status nn_run_input_start(run_input *input, nn_control *control,
+                                sotto_error *err)
 {
     const size_t each = rlwe_ct_record_max(input->context);
     input->control = control;
-    input->cap = run_chunk(control, each);
+    input->cap = nn_run_chunk(control, each);
     input->raw = sotto_calloc(input->cap, sizeof *input->raw);
     input->bytes = sotto_calloc(input->cap, each);
     if (input->raw == NULL || input->bytes == NULL) {
@@ -91,7 +91,7 @@ sotto_status run_input_start(run_input *input, nn_control *control,
     return SOTTO_OK;
 }
 
-void run_input_close(run_input *input)
+void nn_run_input_close(run_input *input)
 {
     rlwe_file_close(input->file);
     sotto_free(input->raw);
@@ -163,8 +163,8 @@ static sotto_status read_records(run_input *input, size_t want, size_t *n,
     return SOTTO_OK;
 }
 
-sotto_status run_input_batch(run_input *input, uint64_t batch, uint64_t work,
-                             run_item fn, void *arg, sotto_error *err)
+sotto_status nn_run_input_batch(run_input *input, uint64_t batch, uint64_t work,
+                                run_item fn, void *arg, sotto_error *err)
 {
     SOTTO_TRY(find_batch(input, batch, err));
     item_job job = {.input = input, .fn = fn, .arg = arg};
@@ -214,9 +214,9 @@ static sotto_status check_shape(const run_input *input, const ckks_ct *ct,
     return SOTTO_OK;
 }
 
-sotto_status run_input_parse(const run_input *input, ckks_ct *ct,
-                             const rlwe_raw_ct *raw, uint64_t batch,
-                             uint32_t item, sotto_error *err)
+sotto_status nn_run_input_parse(const run_input *input, ckks_ct *ct,
+                                const rlwe_raw_ct *raw, uint64_t batch,
+                                uint32_t item, sotto_error *err)
 {
     uint64_t scale_bits, index;
     uint32_t have;
@@ -235,7 +235,7 @@ sotto_status run_input_parse(const run_input *input, ckks_ct *ct,
     return check_shape(input, ct, raw->number, err);
 }
 
-sotto_status run_input_end(run_input *input, sotto_error *err)
+sotto_status nn_run_input_end(run_input *input, sotto_error *err)
 {
     bool at_end;
     SOTTO_TRY(next_record(input, 0, &at_end, err));
