@@ -156,8 +156,9 @@ asan:
 ubsan:
 	@$(MAKE) B=build/ubsan OPT="-O2 -g" test ONLY="$(ONLY)" \
 	    SAN="-fsanitize=undefined -fno-sanitize-recover=undefined"
+# Ten times slower, hence the longer limit for each program.
 tsan:
-	@$(MAKE) B=build/tsan OPT="-O2 -g" test ONLY="$(ONLY)" \
+	@LIMIT=1200 $(MAKE) B=build/tsan OPT="-O2 -g" test ONLY="$(ONLY)" \
 	    SAN=-fsanitize=thread
 
 # Under a checker: first a program that must be reported, then the checks.
