@@ -12,12 +12,14 @@ typedef struct cost_sizes {
     double ntt; /* nanoseconds of one transform */
 } cost_sizes;
 
-/* Words into which the portable product splits residues of this size
- * (ntt/gemm.h): balanced words whose sums stay below 2^52. */
-static double gemm_words(double limb_bits, double norm_bits)
+/* Products of 16-bit words that one weight times one residue costs
+ * (ntt/gemm.h): residues in words of 16 bits, weights in words of 11. */
+static double gemm_words(double limb_bits, double weight_bits)
 {
-    const double word = 52 - fmax(norm_bits, 0);
-    return fmax(1, ceil(limb_bits / fmax(word, 8)));
+    const double weight_words = weight_bits <= 11   ? 1
+                                : weight_bits <= 21 ? 2
+                                                    : 3;
+    return ceil(limb_bits / 16) * weight_words;
 }
 
 /* One key switch of one polynomial at `limbs` limbs. */
@@ -45,16 +47,16 @@ static double affine_cost(const cost_sizes *s, const nn_draft *draft,
                           const nn_step_facts *facts, int weight_bits,
                           int segment, int n_components)
 {
-    double row_sum = 0;
+    double largest = 0;
     for (int p = 0; p < facts->n_parts; p++) {
-        row_sum = fmax(row_sum, facts->part[p].row_sum);
+        largest = fmax(largest, facts->part[p].weight_max);
     }
-    const double norm_bits = log2(row_sum + 1e-30) + weight_bits;
+    const double integer_bits = log2(largest + 1e-30) + weight_bits;
     double ns = 0;
     const int limbs = nn_draft_limbs(draft, segment);
     for (int i = 0; i < limbs; i++) {
         const double words =
-            gemm_words(nn_draft_limb_bits(draft, i), norm_bits);
+            gemm_words(nn_draft_limb_bits(draft, i), integer_bits);
         ns += words * ((double)facts->work * s->cost->gemm_word +
                        (double)facts->inputs * s->cost->gemm_gather +
                        (double)facts->n_out * s->cost->gemm_reduce);
