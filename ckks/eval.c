@@ -336,24 +336,21 @@ static void product_limb(uint64_t *const *r, const uint64_t *const *a, int na,
     }
 }
 
-/* One limb of a square: the products a_i·a_j with i < j are made once. */
+/* One limb of a square: equal products are made once. Of at most 3 components
+ * (5 in the result), each k has at most one pair i < j with i + j = k. */
 static void square_limb(uint64_t *const *r, const uint64_t *const *a, int na,
                         size_t n, const rns_limb *limb)
 {
     const ntt_kernels *kernel = &limb->kernels;
     const zq_modulus *mod = &limb->table->mod;
     for (int k = 0; k < 2 * na - 1; k++) {
-        const int first = k < na ? 0 : k - na + 1;
-        if (2 * first == k) { /* the ends: nothing but a square */
-            kernel->mul(r[k], a[first], a[first], n, mod);
-            continue;
+        const int i = k < na ? 0 : k - na + 1;
+        const int j = k - i;
+        kernel->mul(r[k], a[i], a[j], n, mod);
+        if (i < j) {
+            kernel->add(r[k], r[k], r[k], n, mod);
         }
-        kernel->mul(r[k], a[first], a[k - first], n, mod);
-        for (int i = first + 1; 2 * i < k; i++) {
-            kernel->mul_add(r[k], a[i], a[k - i], n, mod);
-        }
-        kernel->add(r[k], r[k], r[k], n, mod);
-        if (k % 2 == 0) {
+        if (i < j && k % 2 == 0) {
             kernel->mul_add(r[k], a[k / 2], a[k / 2], n, mod);
         }
     }

@@ -4,6 +4,7 @@
  */
 #include "ckks/noise.h"
 
+#include <float.h>
 #include <math.h>
 
 #include "ntt/sample.h"
@@ -139,6 +140,10 @@ sotto_status ckks_noise_measure(const ckks_encoder *encoder,
             const double d = fabs(re[j] - expected[j]);
             sum += d * d;
             max = d > max ? d : max;
+        }
+        if (!(sum <= DBL_MAX)) { /* a slot that is no number: all wrong */
+            sum = HUGE_VAL;
+            max = HUGE_VAL;
         }
         if (std) {
             *std = sqrt(sum / (double)count);

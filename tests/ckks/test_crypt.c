@@ -205,6 +205,13 @@ static void test_decrypt_refuses_bad_scale(void **state)
     /* So small a scale that values overflow: infinite noise, not NaN. */
     ct.scale = 0x1p-1020;
     assert_true(noise_of(&f, &ct, f.w.secret) == HUGE_VAL);
+    double std = 0;
+    double largest = 0;
+    assert_int_equal(ckks_noise_measure(f.w.encoder, f.w.context, f.w.secret,
+                                        &std, &largest, &ct, f.x, f.w.slots,
+                                        &f.w.arena, NULL),
+                     SOTTO_OK);
+    assert_true(std == HUGE_VAL && largest == HUGE_VAL);
     ckks_ct_clear(&ct);
     teardown(&f);
 }

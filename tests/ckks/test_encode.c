@@ -201,7 +201,8 @@ static double largest_difference(const double *a, const double *b, size_t n)
     double largest = 0;
     for (size_t i = 0; i < n; i++) {
         const double d = fabs(a[i] - b[i]);
-        largest = d > largest ? d : largest;
+        largest = d <= largest ? largest : d;
+        assert_true(d == d);
     }
     return largest;
 }

@@ -262,8 +262,7 @@ static void test_output_without_room(void **state)
             "rotate by 5:");
     REFUSED(ckks_rotate(ev, &f->out, &f->a, 0), SOTTO_ERR_PARAM,
             "rotate by 0:");
-    REFUSED(ckks_conjugate(ev, &f->out, &f->a), SOTTO_ERR_PARAM,
-            "conjugate:");
+    REFUSED(ckks_conjugate(ev, &f->out, &f->a), SOTTO_ERR_PARAM, "conjugate:");
     ckks_ct_clear(&b);
     teardown(f);
 }
@@ -298,10 +297,9 @@ static rlwe_keyset *give_keys(fixture *f, const rlwe_key_target *target,
     rlwe_keyset *keys = NULL;
     for (int i = 0; i < n; i++) {
         assert_int_equal(
-            rlwe_switch_key_new(
-                &key[i], f->w.context, f->w.secret, target[i],
-                &f->w.context->params.literal.gadget[gadget[i]], &f->w.root,
-                (uint32_t)(100 + i), NULL),
+            rlwe_switch_key_new(&key[i], f->w.context, f->w.secret, target[i],
+                                &f->w.context->params.literal.gadget[gadget[i]],
+                                &f->w.root, (uint32_t)(100 + i), NULL),
             SOTTO_OK);
     }
     assert_int_equal(rlwe_keyset_new(&keys, f->w.context, key, n, NULL),
