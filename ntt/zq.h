@@ -31,12 +31,22 @@ typedef struct zq_modulus {
 /* Prepares the constants of q; q odd, 3 <= q < 2^60 (asserted). */
 zq_modulus zq_modulus_init(uint64_t q);
 
+/* All ones if bit 63 of d is set, else 0. The empty pin hides from the compiler
+ * that the result is one of two values: clang 14 makes a branch of it where it
+ * sees that (found by valgrind in a loop of zq_neg). */
+static inline uint64_t zq_sign_mask(uint64_t d)
+{
+    uint64_t mask = 0 - (d >> 63);
+    __asm__("" : "+r"(mask));
+    return mask;
+}
+
 /* a - q if a >= q, else a.   range: a in [0,2q) -> [0,q) */
 static inline uint64_t zq_correct(uint64_t a, uint64_t q)
 {
     const uint64_t d = a - q;
     /* d wraps, setting bit 63, exactly when a < q, since a < 2q < 2^61. */
-    return d + (q & (0 - (d >> 63)));
+    return d + (q & zq_sign_mask(d));
 }
 
 /* a + b mod q.   range: a, b in [0,q) -> [0,q) */
@@ -49,7 +59,7 @@ static inline uint64_t zq_add(uint64_t a, uint64_t b, uint64_t q)
 static inline uint64_t zq_sub(uint64_t a, uint64_t b, uint64_t q)
 {
     const uint64_t d = a - b;
-    return d + (q & (0 - (d >> 63)));
+    return d + (q & zq_sign_mask(d));
 }
 
 /* -a mod q.   range: a in [0,q) -> [0,q) */
@@ -133,9 +143,8 @@ static inline uint64_t zq_mul_shoup(uint64_t x, uint64_t w, uint64_t w_shoup,
 /* x mod q for a signed x.   range: |x| < 2^63 -> [0,q) */
 static inline uint64_t zq_from_i64(int64_t x, const zq_modulus *m)
 {
-    const uint64_t negative = (uint64_t)x >> 63;
-    const uint64_t mask = 0 - negative;
-    const uint64_t r = zq_reduce_u64(((uint64_t)x ^ mask) + negative, m);
+    const uint64_t mask = zq_sign_mask((uint64_t)x);
+    const uint64_t r = zq_reduce_u64(((uint64_t)x ^ mask) - mask, m);
     return zq_sub((r & ~mask), (r & mask), m->q);
 }
 
@@ -143,8 +152,8 @@ static inline uint64_t zq_from_i64(int64_t x, const zq_modulus *m)
  * range: a in [0,q) */
 static inline int64_t zq_centre(uint64_t a, uint64_t q)
 {
-    const uint64_t above = ((q >> 1) - a) >> 63; /* 1 when a > (q-1)/2 */
-    return (int64_t)(a - (q & (0 - above)));
+    /* The difference wraps exactly when a > (q-1)/2. */
+    return (int64_t)(a - (q & zq_sign_mask((q >> 1) - a)));
 }
 
 /* a^e mod q.   range: a in [0,q) -> [0,q).
