@@ -3,6 +3,7 @@
  */
 #include "apps/sotto/app.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -107,6 +108,14 @@ nn_run_options app_run_options(app_state *app, const char *label)
                             .cancel = app->cancel};
 }
 
+/* Whole seconds, rounded up: the bar's last second is not 0. */
+static text_value seconds_in_words(double seconds)
+{
+    text_value words;
+    (void)snprintf(words.text, sizeof words.text, "%.0f s", ceil(seconds));
+    return words;
+}
+
 void app_progress(void *arg, const nn_progress *progress)
 {
     app_state *app = arg;
@@ -123,13 +132,19 @@ void app_progress(void *arg, const nn_progress *progress)
         bar[i] = i < (int)(share * BAR_CHARS) ? '#' : '.';
     }
     bar[BAR_CHARS] = '\0';
-    const text_value left = text_of_seconds(
-        share > 0 ? progress->seconds * (1 - share) / share : -1);
+    char left[64] = "";
+    /* The first few percent tell little of the rest. */
+    if (share >= 0.03) {
+        const double seconds = progress->seconds * (1 - share) / share;
+        (void)snprintf(left, sizeof left, "%s left",
+                       seconds < 60 ? seconds_in_words(seconds).text
+                                    : text_of_seconds(seconds).text);
+    }
     const char *label =
         app->bar_label != NULL ? app->bar_label : progress->what;
     /* Clears what a longer line before it leaves. */
-    (void)fprintf(stderr, "\r%-10.24s [%s] %3.0f %%  %s left\033[K", label, bar,
-                  100 * share, left.text);
+    (void)fprintf(stderr, "\r%-10.24s [%s] %3.0f %%  %s\033[K", label, bar,
+                  100 * share, left);
     (void)fflush(stderr);
     app->bar_drawn = true;
 }

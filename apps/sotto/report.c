@@ -214,11 +214,12 @@ static void sections(text_out *out, const demo *d)
     flow(out, d);
     text_put(out, "<h2>What the client decrypts</h2>\n");
     report_digits(out, d);
-    text_put(out,
-             "<h2>Three errors against their predictions</h2>\n"
-             "<p class=\"note\">HE error comes from encryption, rounding error "
-             "from weights that are integers. Each axis is a power of two.</p>"
-             "\n");
+    text_put(
+        out,
+        "<h2>Three errors against their predictions</h2>\n"
+        "<p class=\"note\">HE error comes from encryption, rounding error "
+        "from weights that are integers. The axis counts powers of two.</p>"
+        "\n");
     report_errors(out, d);
     text_put(out,
              "<h2>Bits along the network</h2>\n"

@@ -246,8 +246,7 @@ void report_times(text_out *out, const demo *d)
     }
     most = fmax(most, rest);
     text_put(out, "<div class=\"rows\">\n");
-    time_row(out, "start", "plan, model and keys, checked", fmax(rest, 0),
-             most);
+    time_row(out, "start", "plan, model, keys, memory", fmax(rest, 0), most);
     time_row(out, "read", "ciphertexts from the file", trace->seconds_read,
              most);
     for (int k = 0; k < trace->n_steps; k++) {

@@ -75,7 +75,7 @@ static const char digits[] =
 
 static const char charts[] =
     ".rows{margin-top:14px;border-top:1px solid var(--line)}"
-    ".row{display:grid;grid-template-columns:210px 1fr;gap:4px 16px;"
+    ".row{display:grid;grid-template-columns:236px 1fr;gap:4px 16px;"
     "align-items:center;padding:9px 0;border-bottom:1px solid var(--line)}"
     ".row .what{font-size:15px;line-height:1.3;overflow-wrap:anywhere}"
     ".row .what span{display:block;font-size:13px;color:var(--soft)}"
