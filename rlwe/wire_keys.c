@@ -362,6 +362,16 @@ static sotto_status parse_fields(switch_fields *fields,
             gadget->limbs.count, gadget->special.count, (unsigned)n_digits);
     }
     gadget->n_digits = (int)n_digits;
+    for (int i = 0; i < RNS_MAX_LIMBS; i++) {
+        if (i < gadget->limbs.count ? gadget->digit[i] >= n_digits
+                                    : gadget->digit[i] != 0) {
+            return rlwe_wire_fail(reader, number, err, SOTTO_ERR_FORMAT,
+                                  "digit %d at position %d; expected one below "
+                                  "%u, and zero from position %d on",
+                                  gadget->digit[i], i, (unsigned)n_digits,
+                                  gadget->limbs.count);
+        }
+    }
     fields->target.kind = (rlwe_key_kind)kind; /* checked now */
     sotto_error reason;
     if (rlwe_key_target_check(context, fields->target, &reason) != SOTTO_OK) {

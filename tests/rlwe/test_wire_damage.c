@@ -445,6 +445,8 @@ static void test_rlwe_read_keyset_wrong_fields(void **state)
         {PAYLOAD + 32, 1, {0}, 0, FORMAT, "no valid gadget"},
         {PAYLOAD + 33, 1, {1}, 0, FORMAT, "no valid gadget"},
         {PAYLOAD + 48, 1, {0}, 0, FORMAT, "no valid gadget"},
+        {PAYLOAD + 64, 1, {1}, 0, FORMAT, "digit 1 at position 0"},
+        {PAYLOAD + 159, 1, {1}, 0, FORMAT, "digit 1 at position 95"},
         {PAYLOAD + 192, 4, {255, 255, 255, 255}, 0, FORMAT, "residue"},
         {0, 0, {0}, 8, FORMAT, "expected"},
         {0, 0, {0}, -8, FORMAT, "expected"},
