@@ -32,7 +32,7 @@ static void mul(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,
 {
     const zq_modulus m = *mod;
     for (size_t j = 0; j < n; j++) {
-        r[j] = zq_mul(a[j], b[j], &m);
+        r[j] = zq_reduce_product((zq_u128)a[j] * b[j], &m);
     }
 }
 
@@ -41,7 +41,8 @@ static void mul_add(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,
 {
     const zq_modulus m = *mod;
     for (size_t j = 0; j < n; j++) {
-        r[j] = zq_reduce_u128((zq_u128)a[j] * b[j] + r[j], &m);
+        /* (q-1)^2 + q-1 < q^2 */
+        r[j] = zq_reduce_product((zq_u128)a[j] * b[j] + r[j], &m);
     }
 }
 
@@ -93,6 +94,24 @@ static void inner_product(uint64_t *r0, uint64_t *r1, const uint64_t *const *x,
     }
 }
 
+/* One source modulus: lift and product in one, at a third of the cost. */
+static void convert_one(uint64_t *r, const uint64_t *x,
+                        const ntt_convert *constants, size_t n,
+                        const zq_modulus *mod)
+{
+    const uint64_t q = mod->q;
+    const uint64_t half = constants->from[0] >> 1;
+    const uint64_t factor = constants->factor[0];
+    const uint64_t shoup = zq_shoup(factor, mod);
+    const uint64_t minus = zq_neg(constants->product, q);
+    for (size_t j = 0; j < n; j++) {
+        /* [0,2q) + [0,q) < 3q < 4q */
+        const uint64_t s = zq_mul_shoup_lazy(x[j], factor, shoup, q) +
+                           (minus & zq_sign_mask(half - x[j]));
+        r[j] = zq_correct(zq_correct(s, 2 * q), q);
+    }
+}
+
 /* centre(x_i) = x_i - q_i·[x_i > (q_i - 1)/2], and q_i·factor_i = Q for all i:
  * the sum needs one subtraction of Q per upper x_i, done as an addition of
  * t - Q mod t. At most 128 products below 2^120 and 128 additions below 2^60:
@@ -103,6 +122,10 @@ static void convert(uint64_t *r, const uint64_t *const *x,
 {
     const zq_modulus m = *mod;
     const size_t k = constants->k;
+    if (k == 1) {
+        convert_one(r, x[0], constants, n, mod);
+        return;
+    }
     const uint64_t minus = zq_neg(constants->product, m.q);
     for (size_t j = 0; j < n; j++) {
         zq_u128 sum = 0;

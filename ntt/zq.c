@@ -17,6 +17,7 @@ zq_modulus zq_modulus_init(uint64_t q)
     while (q >> m.bits != 0) {
         m.bits++;
     }
+    m.product_ratio = (uint64_t)(((zq_u128)1 << (m.bits + 62)) / q);
     return m;
 }
 

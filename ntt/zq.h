@@ -22,10 +22,11 @@ __extension__ typedef __int128 zq_i128;
 
 /* A modulus with the constants of its reductions. */
 typedef struct zq_modulus {
-    uint64_t q;        /* odd prime, 3 <= q < 2^60 */
-    uint64_t ratio_hi; /* floor(2^128 / q), high word */
-    uint64_t ratio_lo; /* … and low word */
-    int bits;          /* number of bits of q */
+    uint64_t q;             /* odd prime, 3 <= q < 2^60 */
+    uint64_t ratio_hi;      /* floor(2^128 / q), high word */
+    uint64_t ratio_lo;      /* … and low word */
+    uint64_t product_ratio; /* floor(2^(bits+62) / q) < 2^63 */
+    int bits;               /* number of bits of q: 2^(bits-1) < q < 2^bits */
 } zq_modulus;
 
 /* Prepares the constants of q; q odd, 3 <= q < 2^60 (asserted). */
@@ -101,6 +102,21 @@ static inline uint64_t zq_reduce_u64(uint64_t x, const zq_modulus *m)
 {
     const uint64_t t = zq_mul_hi(x, m->ratio_hi);
     return zq_correct(x - t * m->q, m->q);
+}
+
+/* x mod q for a product of two residues, also with a residue added; half the
+ * work of zq_reduce_u128.
+ * range: x in [0,q^2) -> [0,q)
+ * With b = bits, u = floor(x/2^(b-2)) < 2^(b+2), v = floor(2^(b+62)/q) and
+ * t = floor(u·v/2^64):
+ *   u·v/2^64 > (x/2^(b-2) - 1)·(2^(b+62)/q - 1)/2^64
+ *            > x/q - x/2^(b+62) - 2^(b-2)/q > x/q - 2^(b-62) - 1/2,
+ *   so  x/q - 7/4 < t <= x/q,  hence  0 <= x - t·q < 2q. */
+static inline uint64_t zq_reduce_product(zq_u128 x, const zq_modulus *m)
+{
+    const uint64_t u = (uint64_t)(x >> (m->bits - 2));
+    const uint64_t t = zq_mul_hi(u, m->product_ratio);
+    return zq_correct((uint64_t)x - t * m->q, m->q);
 }
 
 /* a·b mod q.   range: a, b in [0,2^64) -> [0,q) */

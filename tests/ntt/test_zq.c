@@ -51,6 +51,7 @@ static void test_zq_exhaustive_for_tiny_moduli(void **state)
                 assert_int_equal(zq_add(a, b, q), (a + b) % q);
                 assert_int_equal(zq_sub(a, b, q), (a + q - b) % q);
                 assert_int_equal(zq_mul(a, b, &m), a * b % q);
+                assert_int_equal(zq_reduce_product(a * b, &m), a * b % q);
                 assert_int_equal(zq_mul_shoup(b, a, shoup, q), a * b % q);
             }
         }
@@ -107,6 +108,32 @@ static void test_zq_reduce_u128_matches_remainder(void **state)
             assert_reduces(x, &m);
             assert_reduces(x / m.q * m.q, &m);
             assert_reduces(x / m.q * m.q + m.q - 1, &m);
+        }
+    }
+}
+
+static void test_zq_reduce_product_matches_remainder(void **state)
+{
+    (void)state;
+    uint64_t seed = 8;
+    for (size_t i = 0; i < N_MODULI; i++) {
+        const zq_modulus m = zq_modulus_init(moduli[i]);
+        const zq_u128 square = (zq_u128)m.q * m.q;
+        for (uint64_t d = 1; d <= (m.q < 2000 ? m.q * m.q : 2000); d++) {
+            const zq_u128 x = square - d;
+            assert_int_equal(zq_reduce_product(x, &m), (uint64_t)(x % m.q));
+            const zq_u128 multiple = (zq_u128)(m.q - 1) * (d % m.q);
+            assert_int_equal(zq_reduce_product(multiple, &m),
+                             (uint64_t)(multiple % m.q));
+        }
+        for (int run = 0; run < 20000; run++) {
+            const uint64_t high = ref_random(&seed);
+            zq_u128 x = ((zq_u128)high << 64 | ref_random(&seed)) % square;
+            assert_int_equal(zq_reduce_product(x, &m), (uint64_t)(x % m.q));
+            x -= x % m.q; /* multiples, and one less than multiples */
+            assert_int_equal(zq_reduce_product(x, &m), 0);
+            x = x > 0 ? x - 1 : square - 1;
+            assert_int_equal(zq_reduce_product(x, &m), m.q - 1);
         }
     }
 }
@@ -226,6 +253,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_zq_exhaustive_for_tiny_moduli),
         cmocka_unit_test(test_zq_reduce_u128_matches_remainder),
+        cmocka_unit_test(test_zq_reduce_product_matches_remainder),
         cmocka_unit_test(test_zq_reduce_u64_matches_remainder),
         cmocka_unit_test(test_zq_mul_shoup_takes_any_word),
         cmocka_unit_test(test_zq_from_i64_and_centre_are_inverse),
