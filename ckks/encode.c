@@ -74,7 +74,7 @@ size_t ckks_encode_scratch(const rlwe_context *context)
 /* The larger of two numbers below 2^63, without a branch. */
 static uint64_t max_u63(uint64_t a, uint64_t b)
 {
-    const uint64_t a_is_less = 0 - ((a - b) >> 63);
+    const uint64_t a_is_less = zq_sign_mask(a - b);
     return a ^ ((a ^ b) & a_is_less);
 }
 
