@@ -16,6 +16,8 @@ static double product_of(const rns_ring *ring, const rns_set *set)
     return product;
 }
 
+/* Appends the steps; n_transitions counts those that own a divider, so that
+ * a failure half-way can be cleared. */
 static sotto_status add_transitions(rlwe_chain *chain, const rns_ring *ring,
                                     const rlwe_params_literal *literal,
                                     sotto_error *err)

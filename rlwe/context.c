@@ -5,6 +5,8 @@
 
 #include "base/mem.h"
 
+/* Checks before tables: a hostile literal costs no memory. On failure the
+ * caller frees what is there. */
 static sotto_status fill_context(rlwe_context *context,
                                  const rlwe_params_literal *literal,
                                  ntt_backend cap, sotto_error *err)

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "ntt/poly.h"
 
+/* Words of n_components polynomials at a level; both in range (asserted). */
 static size_t words_of(const rlwe_context *context, int level, int n_components)
 {
     SOTTO_ASSERT(level >= 0 && level < context->chain.n_levels);
@@ -45,6 +46,7 @@ static sotto_status check_room(const rlwe_ct *ct, const rlwe_context *context,
                                int level, int n_components, sotto_error *err)
 {
     const size_t words = words_of(context, level, n_components);
+    /* What a ciphertext holds now does not matter, only its room. */
     if (words > ct->capacity) {
         return sotto_fail(err, SOTTO_ERR_PARAM,
                           "a ciphertext with room for %zu words cannot hold %d "

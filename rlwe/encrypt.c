@@ -28,6 +28,7 @@ static void sample_error(int8_t *out, const rns_ring *ring,
 
 void rlwe_expand_seed(rlwe_ct *ct, const rlwe_context *context)
 {
+    /* Streams are per limb: at a lower level the same limbs come out. */
     const rns_set *set = rlwe_level_set(context, ct->level);
     uint64_t *c_1 = rlwe_ct_component(ct, context, 1);
     for (int i = 0; i < set->count; i++) {
@@ -90,6 +91,7 @@ static size_t divide_words(const rns_ring *ring)
     return poly_words(ring, 2);
 }
 
+/* Takes what rlwe_encrypt_scratch counts. */
 static public_work take_public(sotto_arena *arena, const rns_ring *ring)
 {
     const size_t n = ring->ring.n;
@@ -144,6 +146,7 @@ static void mask_public(rlwe_ct *out, const rlwe_context *context,
     const rns_divider *divider = key->divider[out->level];
     const int special_id = context->params.literal.public_special;
     SOTTO_ASSERT(rns_divide_scratch(divider, ring) <= divide_words(ring));
+    /* The kept limbs are made where they stay, the special one beside. */
     uint64_t *c[2] = {rlwe_ct_component(out, context, 0),
                       rlwe_ct_component(out, context, 1)};
     uint64_t *special[2] = {work->special, work->special + ring->stride};
@@ -177,6 +180,7 @@ sotto_status rlwe_encrypt_zero_public(rlwe_ct *out, const rlwe_context *context,
     sotto_prf(&stream, root, SOTTO_LABEL_EPHEMERAL, object, index, 0, 0);
     ntt_sample_ternary(work.v, ring->ring.n, &stream, &ring->limb[0].kernels);
     sotto_wipe(&stream, sizeof stream);
+    /* Two streams: each component has an error of its own. */
     for (uint32_t k = 0; k < 2; k++) {
         sample_error(work.error[k], ring, root, object, index,
                      DIGIT_PUBLIC + k);

@@ -78,6 +78,7 @@ static sotto_status alloc_secret(rlwe_secret **secret,
     return SOTTO_OK;
 }
 
+/* Fills ntt from small. All moduli, special ones too: keys need them. */
 static void transform_secret(rlwe_secret *secret, const rlwe_context *context)
 {
     const rns_set all = rns_set_range(0, context->ring->n_limbs);
@@ -97,6 +98,8 @@ sotto_status rlwe_secret_new(rlwe_secret **secret, const rlwe_context *context,
         rlwe_secret_free(made, context);
         return status;
     }
+    /* The id is a PRF output like the stream key, under another label: it says
+     * nothing about the secret. */
     sotto_seed key;
     sotto_prf(&key, &taken, SOTTO_LABEL_KEY_ID, 0, 0, 0, 0);
     memcpy(made->key_id, key.bytes, sizeof made->key_id);
@@ -143,6 +146,8 @@ void rlwe_secret_free(rlwe_secret *secret, const rlwe_context *context)
 
 /* ---- Public key -------------------------------------------------------- */
 
+/* Gives an empty key its arrays and dividers. n_dividers counts those that
+ * exist, so that a failure half-way can be freed. */
 static sotto_status fill_public(rlwe_public *key, const rlwe_context *context,
                                 sotto_error *err)
 {
@@ -233,6 +238,7 @@ static sotto_status draw_public(rlwe_public *key, const rlwe_context *context,
     sotto_seed root;
     const sotto_status status = rlwe_root_take(&root, given, err);
     if (status == SOTTO_OK) {
+        /* a depends on the seed alone, b on the root's error as well. */
         sotto_prf(&key->seed, &root, SOTTO_LABEL_CHILD, RLWE_OBJECT_PUBLIC, 0,
                   0, 0);
         /* Published in place of a; then b, whose error hides the secret. */

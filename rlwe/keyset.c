@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * The evaluation keys of a server with the constants to use them.
+ *
+ * Constants depend on gadget, level and step, not on the key: all rotations
+ * under one gadget share them.
  */
 #include <string.h>
 
@@ -54,6 +57,7 @@ static sotto_status add_gadget(rlwe_keyset *keyset, const rlwe_context *context,
     return SOTTO_OK;
 }
 
+/* Keys of two secrets would switch to garbage without anybody noticing. */
 static sotto_status check_one_secret(rlwe_switch_key *const *key, int n_keys,
                                      sotto_error *err)
 {
@@ -97,6 +101,7 @@ sotto_status rlwe_keyset_new(rlwe_keyset **keyset, const rlwe_context *context,
     SOTTO_ASSERT(n_keys >= 0);
     SOTTO_TRY(check_one_secret(key, n_keys, err));
     const rlwe_chain *chain = &context->chain;
+    /* Room for every gadget at every level and step: a few kilobytes. */
     const size_t most = (size_t)context->params.literal.n_gadgets *
                         (size_t)(chain->n_levels + chain->n_transitions);
     rlwe_keyset *made = sotto_calloc(1, sizeof *made);

@@ -37,6 +37,8 @@ static size_t divide_words(const rns_ring *ring, int n_by)
     return poly_words(ring, n_by + 1);
 }
 
+/* The conversions of the digits that the level still has. Each digit's product
+ * is that of its living limbs: what is gone plays no part in the lift. */
 static sotto_status make_digits(rlwe_switcher *switcher, const rns_ring *ring,
                                 const rns_set *level, sotto_error *err)
 {
@@ -55,6 +57,8 @@ static sotto_status make_digits(rlwe_switcher *switcher, const rns_ring *ring,
     return SOTTO_OK;
 }
 
+/* Fills a switcher whose gadget and levels have been checked. On failure the
+ * caller frees what is there. */
 static sotto_status fill_switcher(rlwe_switcher *switcher,
                                   const rlwe_context *context, sotto_error *err)
 {
@@ -76,6 +80,7 @@ static sotto_status fill_switcher(rlwe_switcher *switcher,
         switcher->p_residue[i] =
             rlwe_product_mod(ring, &gadget->special, level->id[i]);
     }
+    /* P alone, or P and what the joined rescale removes: one division. */
     const rns_set by = rns_set_minus(&switcher->all, keep);
     SOTTO_TRY(rns_divider_new(&switcher->down, ring, keep, &by, err));
     SOTTO_ASSERT(rns_divide_scratch(switcher->down, ring) <=
@@ -157,6 +162,8 @@ size_t rlwe_switch_scratch(const rlwe_context *context)
     size_t most = 0;
     for (int i = 0; i < literal->n_gadgets; i++) {
         const rlwe_gadget *gadget = &literal->gadget[i];
+        /* No level has more limbs, no division removes more than all but one.
+         */
         const int n_limbs = gadget->limbs.count;
         const int n_all = n_limbs + gadget->special.count;
         const size_t words = work_words(context->ring, n_limbs,
@@ -168,6 +175,7 @@ size_t rlwe_switch_scratch(const rlwe_context *context)
     return sotto_arena_need(most, sizeof(uint64_t));
 }
 
+/* One block, cut up: a limb is a whole number of cache lines. */
 static switch_work take_work(const rlwe_switcher *switcher,
                              const rlwe_context *context, sotto_arena *arena)
 {

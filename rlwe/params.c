@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * Parameters: the checks, the security table, the parameter id. A literal may
- * come from a file: every count is bounded before anything is indexed by it.
+ * Parameters: the checks, the security table, the parameter id.
+ *
+ * A literal may come from a file that somebody else wrote. Each check relies on
+ * those before it, in the order of check_all: every count is bounded before
+ * anything is indexed by it, and sets name existing moduli before they are
+ * compared.
  */
 #include "rlwe/params.h"
 
@@ -16,7 +20,8 @@ typedef struct security_row {
     int max_log2[RLWE_MAX_LOG2_N - RLWE_MIN_LOG2_N + 1];
 } security_row;
 
-/* Bossuat et al. 2024, Table 5.2: ternary secret, classical attacks. */
+/* Bossuat et al. 2024, Table 5.2: ternary secret, classical attacks. Strongest
+ * row first, so that the first one that holds is the answer. */
 static const security_row security_table[3] = {
     {256, {0, 27, 56, 114, 230, 462, 929, 1866}},
     {192, {0, 36, 73, 147, 297, 597, 1199, 2411}},
@@ -49,12 +54,15 @@ int rlwe_security_bits(int log2_n, double log2_q)
 
 bool rlwe_gadget_equal(const rlwe_gadget *a, const rlwe_gadget *b)
 {
+    /* digit[] behind the last limb has no meaning. */
     return rns_set_equal(&a->limbs, &b->limbs) &&
            rns_set_equal(&a->special, &b->special) &&
            a->n_digits == b->n_digits &&
            memcmp(a->digit, b->digit, (size_t)a->limbs.count) == 0;
 }
 
+/* Moduli are primes that the ring's NTT exists for, each there once: the CRT
+ * needs them coprime. */
 static sotto_status check_moduli(const rlwe_params_literal *literal,
                                  sotto_error *err)
 {
@@ -107,6 +115,9 @@ static sotto_status check_set(const rns_set *set, int n_moduli,
     return SOTTO_OK;
 }
 
+/* Every level is part of level 0, whose modulus is then the largest that a
+ * ciphertext is ever published with: the security check looks at that alone.
+ * Levels differ, so that a set of moduli names one level. */
 static sotto_status check_levels(const rlwe_params_literal *literal,
                                  sotto_error *err)
 {
@@ -155,6 +166,7 @@ static void default_steps(rlwe_params_literal *literal)
     }
 }
 
+/* A step divides by what the lower level lacks: something, and nothing else. */
 static sotto_status check_steps(const rlwe_params_literal *literal,
                                 sotto_error *err)
 {
@@ -187,6 +199,7 @@ static sotto_status check_steps(const rlwe_params_literal *literal,
     return SOTTO_OK;
 }
 
+/* The digits partition the limbs: each limb in one, none empty. */
 static sotto_status check_digits(const rlwe_gadget *gadget, int number,
                                  sotto_error *err)
 {
@@ -216,6 +229,9 @@ static sotto_status check_digits(const rlwe_gadget *gadget, int number,
     return SOTTO_OK;
 }
 
+/* Special moduli and limbs are disjoint, since P must vanish modulo the one and
+ * be invertible modulo the other. A special modulus may well be a ciphertext
+ * modulus that the key's levels no longer have. */
 static sotto_status check_gadget(const rlwe_gadget *gadget, int n_moduli,
                                  int number, sotto_error *err)
 {
@@ -253,6 +269,8 @@ static sotto_status check_gadgets(const rlwe_params_literal *literal,
     return SOTTO_OK;
 }
 
+/* The special modulus of the public key is divided out of every encryption, so
+ * no level may have it. */
 static sotto_status check_public(const rlwe_params_literal *literal,
                                  sotto_error *err)
 {
@@ -267,6 +285,8 @@ static sotto_status check_public(const rlwe_params_literal *literal,
     return SOTTO_OK;
 }
 
+/* log2 of the product of a set; a sum of at most 96 logarithms, each right to
+ * 2^-52: exact enough to compare with whole bits. */
 static double log2_of(const rlwe_params_literal *literal, const rns_set *set)
 {
     double sum = 0;
@@ -299,6 +319,8 @@ static sotto_status check_sample(rlwe_params *params, const rns_set *set,
                       what, log2_q, literal->security, literal->log2_n, bound);
 }
 
+/* Everything that is ever published as (a, a·s + e): the modulus counts with
+ * its special part, since that is what an attacker sees. */
 static sotto_status check_security(rlwe_params *params, sotto_error *err)
 {
     const rlwe_params_literal *literal = &params->literal;
@@ -318,6 +340,7 @@ static sotto_status check_security(rlwe_params *params, sotto_error *err)
     return SOTTO_OK;
 }
 
+/* The bytes are those of params.h. */
 static void make_id(rlwe_params *params)
 {
     const rlwe_params_literal *literal = &params->literal;
@@ -332,6 +355,7 @@ static void make_id(rlwe_params *params)
     sotto_sha256_of(params->id, bytes, writer.at);
 }
 
+/* All checks in order; params->literal gets the defaults on the way. */
 static sotto_status check_all(rlwe_params *params, sotto_error *err)
 {
     rlwe_params_literal *literal = &params->literal;

@@ -1,5 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Making switching keys. Constant time in the secret, as keys.c.
+ *
+ *     b_j = -a_j·s + e_j + P·g_j·s'
+ *
+ * g_j is 1 modulo the limbs of digit j and 0 modulo all others, the special
+ * ones included; so P·g_j·s' is (P mod q)·s' in the limbs of digit j and
+ * nothing elsewhere. It does not depend on which limbs a level has: the same
+ * key serves every level within its limbs.
  */
 #include <string.h>
 
@@ -24,6 +31,7 @@ sotto_status rlwe_key_target_check(const rlwe_context *context,
                                    rlwe_key_target target, sotto_error *err)
 {
     const uint64_t order = ntt_ring_root_order(&context->ring->ring);
+    /* The identity is no target: s switches to s without a key. */
     switch (target.kind) {
     case RLWE_KEY_POWER:
         if (target.value >= 2 && target.value < RLWE_MAX_COMPONENTS) {
@@ -89,6 +97,7 @@ sotto_status rlwe_switch_key_alloc(rlwe_switch_key **key,
 
 void rlwe_switch_key_expand(rlwe_switch_key *key, const rlwe_context *context)
 {
+    /* In the order of the memory; the streams do not depend on it. */
     for (int m = 0; m < key->set.count; m++) {
         for (int j = 0; j < key->gadget.n_digits; j++) {
             rlwe_uniform_limb(rlwe_switch_key_limb(key, context, m, j, 1),
@@ -106,6 +115,7 @@ typedef struct switch_work {
     uint32_t *map;     /* [n] */
 } switch_work;
 
+/* Bytes of the arena that take_switch_work empties. */
 static size_t switch_work_bytes(const rns_ring *ring, const rlwe_gadget *gadget)
 {
     const size_t n = ring->ring.n;
@@ -116,6 +126,7 @@ static size_t switch_work_bytes(const rns_ring *ring, const rlwe_gadget *gadget)
            sotto_arena_need(n, sizeof(uint32_t));
 }
 
+/* Takes the memory in the order of switch_work_bytes. */
 static switch_work take_switch_work(sotto_arena *arena, const rns_ring *ring,
                                     const rlwe_gadget *gadget)
 {
@@ -183,6 +194,8 @@ static void mask_digit(rlwe_switch_key *key, const switch_work *work,
     }
 }
 
+/* Fills an allocated key: all a_j from one seed, then digit by digit an error
+ * of its own. */
 static void fill_switch_key(rlwe_switch_key *key, const switch_work *work,
                             const rlwe_context *context,
                             const rlwe_secret *secret, const sotto_seed *root,
@@ -209,6 +222,7 @@ static void fill_switch_key(rlwe_switch_key *key, const switch_work *work,
                                     sizeof *key->data);
 }
 
+/* Draws the root and fills the key; root and scratch are wiped. */
 static sotto_status draw_switch_key(rlwe_switch_key *key,
                                     const rlwe_context *context,
                                     const rlwe_secret *secret,

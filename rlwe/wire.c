@@ -22,6 +22,7 @@
 static const uint8_t header_magic[MAGIC_BYTES + 1] = "SOTTOHDR";
 static const uint8_t record_magic[MAGIC_BYTES + 1] = "SOTTOREC";
 
+/* A kind as messages say it; any number may come from a file. */
 static const char *kind_text(unsigned kind)
 {
     switch (kind) {
@@ -97,6 +98,8 @@ static sotto_status parse_header(rlwe_file_header *header, const uint8_t *bytes,
     const unsigned version = sotto_read_u16(&reader);
     const unsigned kind = sotto_read_u16(&reader);
     const uint32_t flags = sotto_read_u32(&reader);
+    /* What the user most likely did wrong comes first; the checksum guards what
+     * follows it. */
     if (memcmp(magic, header_magic, MAGIC_BYTES) != 0) {
         return sotto_fail(err, SOTTO_ERR_FORMAT,
                           "%s is not a file of Sotto's: it does not begin with "
@@ -146,6 +149,7 @@ static sotto_status read_header(rlwe_file_header *header, sotto_input *input,
         return sotto_fail(err, SOTTO_ERR_FORMAT, "%s is empty",
                           sotto_input_name(input));
     }
+    /* Of a foreign file no more than the magic is read: it may be short. */
     if (memcmp(bytes, header_magic, MAGIC_BYTES) == 0) {
         SOTTO_TRY(sotto_input_read(input, bytes + MAGIC_BYTES,
                                    sizeof bytes - MAGIC_BYTES, NULL, err));
@@ -185,6 +189,7 @@ static size_t largest_record(const rlwe_context *context, rlwe_file_kind kind)
                 rlwe_switch_key_record_bytes(context, &literal->gadget[i]);
             most = bytes > most ? bytes : most;
         }
+        /* Without a gadget: enough to step over records. */
         return most > WIRE_RECORD_BYTES + WIRE_SWITCH_BYTES
                    ? most
                    : WIRE_RECORD_BYTES + WIRE_SWITCH_BYTES;
@@ -193,6 +198,7 @@ static size_t largest_record(const rlwe_context *context, rlwe_file_kind kind)
     }
 }
 
+/* Compares the header with what the caller expects. */
 static sotto_status check_file(const rlwe_file_reader *reader,
                                const rlwe_context *context,
                                rlwe_file_kind expected, sotto_error *err)
@@ -217,6 +223,8 @@ static sotto_status check_file(const rlwe_file_reader *reader,
     return SOTTO_OK;
 }
 
+/* Opens and checks; the buffer's size comes from the parameters, never from the
+ * file. */
 static sotto_status fill_reader(rlwe_file_reader *reader, const char *path,
                                 const rlwe_context *context,
                                 rlwe_file_kind expected, sotto_error *err)
@@ -362,6 +370,7 @@ sotto_status rlwe_wire_next(rlwe_file_reader *reader, uint8_t *bytes,
     record->item = sotto_read_u32(&head);
     record->index = sotto_read_u64(&head);
     record->len_bytes = sotto_read_u64(&head);
+    /* The length is bounded by who knows what it may be: rlwe_wire_payload. */
     if (kind != (uint32_t)reader->header.kind) {
         return rlwe_wire_fail(reader, reader->n_records, err, SOTTO_ERR_FORMAT,
                               "holds %s in a file of %s", kind_text(kind),
@@ -419,6 +428,8 @@ sotto_status rlwe_wire_skip(rlwe_file_reader *reader,
     sotto_sha256 hash;
     sotto_sha256_init(&hash);
     sotto_sha256_update(&hash, reader->buffer, RECORD_SUMMED);
+    /* Part by part through the buffer: a length that lies runs into the end of
+     * the file, not out of memory. */
     uint64_t left = record->len_bytes;
     while (left > 0) {
         const size_t part = left < room ? (size_t)left : room;

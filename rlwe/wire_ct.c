@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Ciphertext records.
+ *
+ * Reading has two halves: one reads bytes in order, the other verifies, unpacks
+ * and expands, which takes nearly all the time and may run on any thread.
  */
 #include <string.h>
 
@@ -133,6 +136,7 @@ static sotto_status parse_fields(ct_fields *fields,
             "made with",
             set.count, fields->level);
     }
+    /* The exact length, so that unpacking needs no bounds of its own. */
     const size_t expected = rlwe_ct_record_bytes(
         context, fields->level, fields->n_components, fields->seeded);
     if (raw->len_bytes != expected) {
@@ -174,6 +178,7 @@ sotto_status rlwe_parse_ct(const rlwe_file_reader *reader,
                            uint32_t *item, const rlwe_raw_ct *raw,
                            sotto_error *err)
 {
+    /* Nothing of a record is looked at before its checksum is right. */
     SOTTO_TRY(
         rlwe_wire_verify(reader, raw->number, raw->bytes, raw->len_bytes, err));
     ct_fields fields = {.rest = NULL};

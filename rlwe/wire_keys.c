@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Key files: secret, public, evaluation keys.
+ *
+ * A record is built and read as a whole in memory. What held a secret is wiped,
+ * whatever happened.
  */
 #include <string.h>
 
@@ -59,6 +62,7 @@ sotto_status rlwe_wire_only_record(rlwe_file_reader *reader,
 
 /* ---- Secret ------------------------------------------------------------ */
 
+/* Payload of a secret key: id and two bits for each coefficient. */
 static size_t secret_bytes(const rlwe_context *context)
 {
     return RLWE_KEY_ID_BYTES + context->ring->ring.n / 4;
@@ -100,6 +104,7 @@ static bool unpack_small(int8_t *small, size_t n, const uint8_t *in)
     return bad == 0;
 }
 
+/* Reads the record into the reader's buffer, which its closing wipes. */
 static sotto_status load_secret(rlwe_secret **secret, rlwe_file_reader *reader,
                                 const rlwe_context *context, int8_t *small,
                                 sotto_error *err)
@@ -268,6 +273,7 @@ typedef struct key_list {
     int capacity;
 } key_list;
 
+/* Frees the list with the keys that are still its own. */
 static void clear_list(key_list *list)
 {
     for (int i = 0; i < list->count; i++) {
@@ -303,11 +309,14 @@ typedef struct key_filter {
     int n_wanted;
 } key_filter;
 
+/* True when both name the same key. */
 static bool same_target(rlwe_key_target a, rlwe_key_target b)
 {
     return a.kind == b.kind && a.value == b.value;
 }
 
+/* Wanted, not there yet, and of use in this context. Since a key is kept once,
+ * a long file of copies takes no more memory than one of them. */
 static bool is_kept(const key_filter *filter, const key_list *list,
                     const rlwe_context *context, rlwe_key_target target,
                     const rlwe_gadget *gadget)
@@ -434,6 +443,7 @@ static sotto_status take_key(key_list *list, const rlwe_file_reader *reader,
     return SOTTO_OK;
 }
 
+/* Takes all records of a file. */
 static sotto_status load_keys(key_list *list, rlwe_file_reader *reader,
                               const rlwe_context *context,
                               const key_filter *filter, sotto_error *err)

@@ -95,6 +95,7 @@ bool rlwe_wire_unpack_limb(uint64_t *out, const rns_ring *ring, int id,
             left -= bits;
         }
         residue &= mask;
+        /* The sign of q - 1 - residue, without a branch for each residue. */
         too_large |= (mod->q - 1 - residue) >> 63;
         out[k] = residue;
     }
