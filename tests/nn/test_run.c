@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Encrypt, infer, decrypt through files: what comes out, on how many threads,
- * in how many parts, and every way in which a file can be wrong.
+ * in how many parts; stopping, full disks, no memory.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -11,11 +11,9 @@
 
 #include <cmocka.h>
 
-#include "nn/run/run.h"
 #include "rlwe/wire.h"
-#include "tests/support/batch_world.h"
 #include "tests/support/fail.h"
-#include "tests/support/folder.h"
+#include "tests/support/run_world.h"
 
 #define CHECK(expr)                                                            \
     do {                                                                       \
@@ -25,132 +23,6 @@
             fail_msg("%s: %s", #expr, check_error_.text);                      \
         }                                                                      \
     } while (0)
-
-#define LEVELS(...) ((const char *const[]){__VA_ARGS__, NULL})
-#define BITS(...) ((const double[]){__VA_ARGS__, 0})
-
-#define N_IMAGES 1100 /* three batches of 512, the last of 76 */
-#define HEADER_BYTES ((size_t)136)
-
-static const hand_spec spec = {
-    .params = {.log2_n = 10,
-               .log2_q = BITS(46, 46, 32, 47),
-               .level = LEVELS("abc", "ab"),
-               .gadget = LEVELS("abc|012|d"),
-               .public_special = 'd',
-               .max_power = 2},
-    .input_bits = 22,
-    .step = {{.weight_bits = 8},
-             {.weight_bits = 0},
-             {.weight_bits = 9, .level = 1, .relinearise = true},
-             {.weight_bits = 0, .level = 1},
-             {.weight_bits = 9, .level = 1}}};
-
-/* ---- What the runs need -------------------------------------------------- */
-
-/* The world of all tests, made once. */
-static batch_world bw;
-
-static int make_world(void **state)
-{
-    (void)state;
-    bw = batch_world_new(hand_net_plain(), &spec, N_IMAGES);
-    bw.plan->he_noise_std = 0x1p-19; /* 2^-19.5 is measured */
-    return 0;
-}
-
-static int free_world(void **state)
-{
-    (void)state;
-    batch_world_free(&bw);
-    return 0;
-}
-
-static sotto_status image_source(void *arg, float *pixels, uint64_t first,
-                                 size_t count, sotto_error *err)
-{
-    (void)arg;
-    (void)err;
-    const size_t n = bw.plan->n_inputs;
-    memcpy(pixels, bw.images + first * n, count * n * sizeof *pixels);
-    return SOTTO_OK;
-}
-
-typedef struct scores {
-    size_t n_images; /* seen so far */
-    double *score;   /* [N_IMAGES][n_outputs] */
-    double noise_std;
-} scores;
-
-static sotto_status score_sink(void *arg, const nn_scores *batch,
-                               sotto_error *err)
-{
-    (void)err;
-    scores *s = arg;
-    assert_int_equal(batch->first_image, s->n_images);
-    assert_true(s->n_images + batch->n_images <= N_IMAGES);
-    memcpy(s->score + s->n_images * batch->n_outputs, batch->score,
-           batch->n_images * batch->n_outputs * sizeof *s->score);
-    s->n_images += batch->n_images;
-    s->noise_std = fmax(s->noise_std, batch->noise_std);
-    return SOTTO_OK;
-}
-
-static scores scores_new(void)
-{
-    const scores s = {
-        .score = calloc(N_IMAGES * bw.plan->n_outputs, sizeof(double))};
-    assert_non_null(s.score);
-    return s;
-}
-
-/* Commits what a run wrote, or discards it; returns the status of both. */
-static sotto_status finish(sotto_output *out, sotto_status status,
-                           sotto_error *err)
-{
-    if (status != SOTTO_OK) {
-        sotto_output_discard(out);
-        return status;
-    }
-    return sotto_output_commit(out, err);
-}
-
-static sotto_status encrypt_to(const char *path, const nn_run_options *options,
-                               const rlwe_public *key, sotto_error *err)
-{
-    sotto_output *out;
-    sotto_seed root;
-    sotto_seed_from_text(&root, "images");
-    SOTTO_TRY(sotto_output_open(&out, path, SOTTO_OUTPUT_PUBLIC, false, err));
-    const sotto_status status = nn_run_encrypt(
-        bw.plan, bw.w.context, out, key == NULL ? bw.w.secret : NULL, key,
-        image_source, NULL, N_IMAGES, &root, options, err);
-    return finish(out, status, err);
-}
-
-/* One part of the inference. */
-static sotto_status infer_part(const char *path, const char *in, uint64_t part,
-                               uint64_t n_parts, nn_trace *trace,
-                               const nn_run_options *options, sotto_error *err)
-{
-    sotto_output *out;
-    SOTTO_TRY(sotto_output_open(&out, path, SOTTO_OUTPUT_PUBLIC, false, err));
-    const sotto_status status =
-        nn_run_infer(bw.plan, bw.network, bw.w.context, bw.w.keys, out, in,
-                     part, n_parts, trace, options, err);
-    return finish(out, status, err);
-}
-
-static sotto_status decrypt_from(const char *in, scores *s, bool accept,
-                                 const nn_run_options *options,
-                                 sotto_error *err)
-{
-    double worst;
-    SOTTO_TRY(nn_run_decrypt(bw.plan, bw.w.context, bw.w.secret, in, score_sink,
-                             s, accept, &worst, options, err));
-    assert_true(worst == s->noise_std);
-    return SOTTO_OK;
-}
 
 static void check_scores(const scores *s)
 {
@@ -168,19 +40,6 @@ static void check_scores(const scores *s)
     /* what the imaginary parts say is what the real parts have */
     assert_true(std < s->noise_std * 1.2);
     assert_true(std > s->noise_std / 2);
-}
-
-/* A file in memory. */
-typedef struct blob {
-    uint8_t *data;
-    size_t len_bytes;
-} blob;
-
-static blob slurp(const char *path)
-{
-    blob b;
-    CHECK(sotto_file_read(&b.data, &b.len_bytes, path, (size_t)1 << 30, err));
-    return b;
 }
 
 static void assert_same_file(const char *a, const char *b)
@@ -327,13 +186,6 @@ static void test_run_encrypt_is_fresh(void **state)
 
 /* ---- What is refused: encryption ----------------------------------------- */
 
-static void expect_word(const sotto_error *error, const char *word)
-{
-    if (strstr(error->text, word) == NULL) {
-        fail_msg("no \"%s\" in: %s", word, error->text);
-    }
-}
-
 static void test_run_encrypt_refuses_pixels(void **state)
 {
     const test_folder *folder = *state;
@@ -376,208 +228,6 @@ static void test_run_encrypt_refuses_counts_and_sources(void **state)
         sotto_output_discard(out);
     }
     expect_word(&error, "no more images");
-}
-
-/* ---- What is refused: files ---------------------------------------------- */
-
-/* Inputs and scores of the right kind, for tests to spoil. */
-typedef struct files {
-    const char *in, *out;
-    blob in_blob, out_blob;
-} files;
-
-static files make_files(const test_folder *folder)
-{
-    files f = {.in = folder_file(folder, "in.ct"),
-               .out = folder_file(folder, "out.ct")};
-    CHECK(encrypt_to(f.in, NULL, NULL, err));
-    CHECK(infer_part(f.out, f.in, 0, 1, NULL, NULL, err));
-    f.in_blob = slurp(f.in);
-    f.out_blob = slurp(f.out);
-    return f;
-}
-
-static void free_files(files *f)
-{
-    sotto_free(f->in_blob.data);
-    sotto_free(f->out_blob.data);
-}
-
-/* Both readers refuse what stands in the file. */
-static void expect_infer(const test_folder *folder, const files *f,
-                         sotto_status expected, const char *word)
-{
-    sotto_error error = {{0}};
-    const char *scores_path = folder_file(folder, "refused.ct");
-    assert_int_equal(infer_part(scores_path, f->in, 0, 1, NULL, NULL, &error),
-                     expected);
-    expect_word(&error, word);
-    FILE *left = fopen(scores_path, "rb");
-    assert_null(left);
-}
-
-static void expect_decrypt(const files *f, sotto_status expected,
-                           const char *word)
-{
-    sotto_error error = {{0}};
-    scores s = scores_new();
-    assert_int_equal(decrypt_from(f->out, &s, false, NULL, &error), expected);
-    expect_word(&error, word);
-    free(s.score);
-}
-
-static void put(const char *path, const blob *b, size_t len_bytes)
-{
-    folder_put(path, b->data, len_bytes);
-}
-
-static void test_run_refuses_truncated_files(void **state)
-{
-    const test_folder *folder = *state;
-    files f = make_files(folder);
-    const size_t in_record = rlwe_ct_record_bytes(bw.w.context, 0, 2, true);
-    const size_t out_record = rlwe_ct_record_bytes(bw.w.context, 1, 3, false);
-    put(f.in, &f.in_blob, f.in_blob.len_bytes - in_record);
-    expect_infer(folder, &f, SOTTO_ERR_FORMAT, "48 of 49");
-    put(f.in, &f.in_blob, f.in_blob.len_bytes - 49 * in_record);
-    expect_infer(folder, &f, SOTTO_ERR_FORMAT, "before batch 2 of 3");
-    put(f.in, &f.in_blob, f.in_blob.len_bytes - 1);
-    expect_infer(folder, &f, SOTTO_ERR_FORMAT, "in.ct");
-    put(f.in, &f.in_blob, 0);
-    expect_infer(folder, &f, SOTTO_ERR_FORMAT, "in.ct");
-    put(f.out, &f.out_blob, f.out_blob.len_bytes - out_record);
-    expect_decrypt(&f, SOTTO_ERR_FORMAT, "2 of 3");
-    put(f.out, &f.out_blob, HEADER_BYTES);
-    expect_decrypt(&f, SOTTO_ERR_FORMAT, "before batch 0 of 3");
-    put(f.out, &f.out_blob, 100);
-    expect_decrypt(&f, SOTTO_ERR_FORMAT, "out.ct");
-    free_files(&f);
-}
-
-/* Records left out, doubled, swapped, added. */
-static void test_run_refuses_disorder(void **state)
-{
-    const test_folder *folder = *state;
-    files f = make_files(folder);
-    const size_t record = rlwe_ct_record_bytes(bw.w.context, 0, 2, true);
-    const size_t len_bytes = f.in_blob.len_bytes;
-    uint8_t *copy = malloc(len_bytes + record);
-    assert_non_null(copy);
-    uint8_t *at = copy + HEADER_BYTES + 60 * record; /* item 11 of batch 1 */
-
-    memcpy(copy, f.in_blob.data, len_bytes);
-    memmove(at, at + record, record * (147 - 61)); /* left out */
-    folder_put(f.in, copy, len_bytes - record);
-    expect_infer(folder, &f, SOTTO_ERR_FORMAT, "expected 11 of batch 1");
-
-    memcpy(copy, f.in_blob.data, len_bytes);
-    memcpy(at, at - record, record); /* doubled */
-    folder_put(f.in, copy, len_bytes);
-    expect_infer(folder, &f, SOTTO_ERR_FORMAT, "ciphertext 10 of batch 1");
-
-    memcpy(copy, f.in_blob.data, len_bytes);
-    memcpy(at, at + 49 * record, record); /* of another batch */
-    folder_put(f.in, copy, len_bytes);
-    expect_infer(folder, &f, SOTTO_ERR_FORMAT, "ciphertext 11 of batch 2");
-
-    memcpy(copy, f.in_blob.data, len_bytes);
-    memcpy(copy + len_bytes, at, record); /* added */
-    folder_put(f.in, copy, len_bytes + record);
-    expect_infer(folder, &f, SOTTO_ERR_FORMAT, "more than the 3 batches");
-
-    memcpy(copy, f.in_blob.data, len_bytes);
-    at[2000] ^= 4; /* flipped */
-    folder_put(f.in, copy, len_bytes);
-    expect_infer(folder, &f, SOTTO_ERR_FORMAT, "record 61");
-    free(copy);
-    free_files(&f);
-}
-
-static void test_run_refuses_foreign_files(void **state)
-{
-    const test_folder *folder = *state;
-    files f = make_files(folder);
-    const nn_plan good = *bw.plan;
-    bw.plan->id[0] ^= 1;
-    expect_infer(folder, &f, SOTTO_ERR_MISMATCH, "another plan");
-    expect_decrypt(&f, SOTTO_ERR_MISMATCH, "another plan");
-    *bw.plan = good;
-    bw.plan->input_scale /= 2; /* the same id, to get that far */
-    for (int k = 0; k < 5; k++) {
-        static const double power[] = {2, 4, 4, 16, 16};
-        bw.plan->step[k].scale /= power[k];
-    }
-    expect_infer(folder, &f, SOTTO_ERR_SCALE, "record 1");
-    expect_decrypt(&f, SOTTO_ERR_SCALE, "record 1");
-    *bw.plan = good;
-    bw.plan->step[4].n_components = 2;
-    expect_decrypt(&f, SOTTO_ERR_MISMATCH, "3 components");
-    *bw.plan = good;
-    /* ciphertexts of scores are no inputs */
-    const char *in = f.in;
-    f.in = f.out;
-    expect_infer(folder, &f, SOTTO_ERR_MISMATCH, "record 1");
-    f.in = in;
-    free_files(&f);
-}
-
-static void test_run_infer_refuses_wrong_keys(void **state)
-{
-    const test_folder *folder = *state;
-    files f = make_files(folder);
-    world other = world_new(&spec.params, "another");
-    rlwe_keyset *good = bw.w.keys;
-    bw.w.keys = other.keys;
-    expect_infer(folder, &f, SOTTO_ERR_MISMATCH, "evaluation keys belong");
-    bw.w.keys = NULL;
-    expect_infer(folder, &f, SOTTO_ERR_KEY, "1 evaluation keys");
-    bw.w.keys = good;
-    sotto_error error;
-    assert_int_equal(infer_part(folder_file(folder, "refused.ct"), f.in, 2, 2,
-                                NULL, NULL, &error),
-                     SOTTO_ERR_PARAM);
-    world_free(&other);
-    free_files(&f);
-}
-
-static void test_run_decrypt_refuses_wrong_key(void **state)
-{
-    const test_folder *folder = *state;
-    files f = make_files(folder);
-    world other = world_new(&spec.params, "another");
-    rlwe_secret *good = bw.w.secret;
-    bw.w.secret = other.secret;
-    expect_decrypt(&f, SOTTO_ERR_KEY, "secret key");
-    /* a wrong key that claims to be the right one: only the noise tells */
-    memcpy(other.secret->key_id, good->key_id, sizeof good->key_id);
-    expect_decrypt(&f, SOTTO_ERR_NOISE, "noise on the scores");
-    scores s = scores_new();
-    CHECK(decrypt_from(f.out, &s, true, NULL, err));
-    assert_true(s.noise_std > 1e3);
-    free(s.score);
-    bw.w.secret = good;
-    world_free(&other);
-    free_files(&f);
-}
-
-/* A plan that expects less noise, or smaller scores, than there are. */
-static void test_run_decrypt_checks_noise_and_range(void **state)
-{
-    const test_folder *folder = *state;
-    files f = make_files(folder);
-    const nn_plan good = *bw.plan;
-    bw.plan->he_noise_std = 0x1p-22;
-    expect_decrypt(&f, SOTTO_ERR_NOISE, "batch 0");
-    *bw.plan = good;
-    bw.plan->step[4].range = 0x1p-4;
-    bw.plan->he_error = 0;
-    expect_decrypt(&f, SOTTO_ERR_RANGE, "planned range");
-    scores s = scores_new();
-    CHECK(decrypt_from(f.out, &s, true, NULL, err));
-    assert_int_equal(s.n_images, N_IMAGES);
-    free(s.score);
-    *bw.plan = good;
-    free_files(&f);
 }
 
 /* ---- Stopping, full disks, no memory ------------------------------------- */
@@ -671,15 +321,9 @@ int main(void)
         IN_FOLDER(test_run_encrypt_is_fresh),
         IN_FOLDER(test_run_encrypt_refuses_pixels),
         IN_FOLDER(test_run_encrypt_refuses_counts_and_sources),
-        IN_FOLDER(test_run_refuses_truncated_files),
-        IN_FOLDER(test_run_refuses_disorder),
-        IN_FOLDER(test_run_refuses_foreign_files),
-        IN_FOLDER(test_run_infer_refuses_wrong_keys),
-        IN_FOLDER(test_run_decrypt_refuses_wrong_key),
-        IN_FOLDER(test_run_decrypt_checks_noise_and_range),
         IN_FOLDER(test_run_cancel),
         IN_FOLDER(test_run_full_disk),
         IN_FOLDER(test_run_without_memory),
     };
-    return cmocka_run_group_tests(tests, make_world, free_world);
+    return cmocka_run_group_tests(tests, run_world_setup, run_world_teardown);
 }
