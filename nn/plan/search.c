@@ -20,6 +20,7 @@
 #define MIN_TARGET_BITS 16
 #define MAX_TARGET_BITS 44
 #define TARGET_STEP 2
+#define KEY_PRICE 1.25
 /* Networks of up to so many steps are searched through. */
 #define SMALL_NETWORK 10
 
@@ -38,10 +39,12 @@ static double excess(const nn_search *s, const nn_draft *d)
                 d->rounding_error / s->rounding_target);
 }
 
-/* What is minimised: time, and a little for size, which breaks ties. */
+/* What is minimised: time, and a little for size, which breaks ties. A plan
+ * that needs switching keys must pay for making and sending them. */
 static double price(const nn_draft *d)
 {
-    return d->seconds * (1 + 1e-4 * d->total_bits);
+    const double keys = d->special.count > 0 ? KEY_PRICE : 1;
+    return d->seconds * keys * (1 + 1e-4 * d->total_bits);
 }
 
 /* Judges the present draft and keeps it if it is the best so far. */
