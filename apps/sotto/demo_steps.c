@@ -61,9 +61,10 @@ static sotto_status step_keygen(demo *d, sotto_error *err)
                           d->paths.eval_key_made);
     }
     say_step(d, "client", "keygen", d->keygen.seconds,
-             "secret key %s (stays here), evaluation keys %s",
+             "secret key %s (stays here), the server gets %s",
              text_of_bytes(d->keygen.secret_bytes).text,
-             text_of_bytes(d->keygen.eval_bytes).text);
+             d->keygen.eval_bytes > 0 ? text_of_bytes(d->keygen.eval_bytes).text
+                                      : "no key");
     return SOTTO_OK;
 }
 

@@ -101,11 +101,11 @@ static void flow(text_out *out, const demo *d)
     text_put(out, "<ol class=\"flow\">\n");
     flow_item(out, "owner", "plan", d->plan_seconds,
               "fixes ring, moduli, scales; keeps the weights");
-    (void)snprintf(detail, sizeof detail,
-                   "secret key %s, keys for the server "
-                   "%s",
+    (void)snprintf(detail, sizeof detail, "secret key %s; the server gets %s",
                    text_of_bytes(d->keygen.secret_bytes).text,
-                   text_of_bytes(d->keygen.eval_bytes).text);
+                   d->keygen.eval_bytes > 0
+                       ? text_of_bytes(d->keygen.eval_bytes).text
+                       : "no key");
     flow_item(out, "client", "keygen", d->keygen.seconds, detail);
     (void)snprintf(detail, sizeof detail, "%" PRIu64 " image%s become %s", d->n,
                    d->n == 1 ? "" : "s", text_of_bytes(d->encrypt.bytes).text);
@@ -153,7 +153,7 @@ static void ring_facts(text_out *out, const demo *d)
     (void)snprintf(value, sizeof value, "%d switching key%s, %s",
                    d->keygen.n_keys, d->keygen.n_keys == 1 ? "" : "s",
                    text_of_bytes(d->keygen.eval_bytes).text);
-    fact(out, "keys for the server", value);
+    fact(out, "keys for the server", d->keygen.eval_bytes > 0 ? value : "none");
     (void)snprintf(value, sizeof value, "%s in, %s out, in %" PRIu64 " batch%s",
                    text_of_bytes(d->encrypt.bytes).text,
                    text_of_bytes(d->output_bytes).text, d->encrypt.batches,
