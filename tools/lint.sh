@@ -21,7 +21,8 @@ sources=$(find base ntt rlwe ckks nn apps bench tests tools \
     \( -name '*.c' -o -name '*.h' \) -not -path '*/corpus/*' | sort)
 scripts=$(find tests tools .ci -type f \( -name '*.sh' -o -name '*.py' \
     -o -name run \) -not -path '*/node_modules/*' | sort)
-headers=$(echo "$sources" | grep '\.h$')
+# Helpers of tests explain themselves by their names and groups.
+headers=$(echo "$sources" | grep '\.h$' | grep -v '^tests/')
 
 # ---- 1. licence ----
 documents=$(find . -maxdepth 1 -name '*.md'; find docs -name '*.md' | sort)
