@@ -3,6 +3,8 @@
  */
 #include "ntt/portable_internal.h"
 
+#include <stdbool.h>
+
 static void add(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,
                 const zq_modulus *mod)
 {
@@ -76,21 +78,36 @@ static void add_scalar(uint64_t *r, const uint64_t *a, uint64_t c, size_t n,
     }
 }
 
-/* At most 256 products below 2^120 each: the sum is below 2^128. */
+/* A sum of products, reduced; is_short tells that it is below 2^(bits+60). */
+static inline uint64_t reduce_sum(zq_u128 sum, const zq_modulus *m,
+                                  bool is_short)
+{
+    return is_short ? zq_reduce_product(sum, m) : zq_reduce_u128(sum, m);
+}
+
+/* At most 256 products below 2^120 each: the sum is below 2^128. Two columns
+ * at a time hide the end of the short inner loop. */
 static void inner_product(uint64_t *r0, uint64_t *r1, const uint64_t *const *x,
                           const uint64_t *const *y0, const uint64_t *const *y1,
                           size_t k, size_t n, const zq_modulus *mod)
 {
     const zq_modulus m = *mod;
-    for (size_t j = 0; j < n; j++) {
-        zq_u128 sum0 = 0;
-        zq_u128 sum1 = 0;
+    const bool is_short = k <= (size_t)1 << (60 - m.bits);
+    for (size_t j = 0; j < n; j += 2) {
+        zq_u128 sum0 = 0, sum1 = 0, next0 = 0, next1 = 0;
         for (size_t i = 0; i < k; i++) {
-            sum0 += (zq_u128)x[i][j] * y0[i][j];
-            sum1 += (zq_u128)x[i][j] * y1[i][j];
+            const uint64_t *a = x[i] + j;
+            const uint64_t *b0 = y0[i] + j;
+            const uint64_t *b1 = y1[i] + j;
+            sum0 += (zq_u128)a[0] * b0[0];
+            sum1 += (zq_u128)a[0] * b1[0];
+            next0 += (zq_u128)a[1] * b0[1];
+            next1 += (zq_u128)a[1] * b1[1];
         }
-        r0[j] = zq_reduce_u128(sum0, &m);
-        r1[j] = zq_reduce_u128(sum1, &m);
+        r0[j] = reduce_sum(sum0, &m, is_short);
+        r1[j] = reduce_sum(sum1, &m, is_short);
+        r0[j + 1] = reduce_sum(next0, &m, is_short);
+        r1[j + 1] = reduce_sum(next1, &m, is_short);
     }
 }
 
@@ -127,16 +144,29 @@ static void convert(uint64_t *r, const uint64_t *const *x,
         return;
     }
     const uint64_t minus = zq_neg(constants->product, m.q);
-    for (size_t j = 0; j < n; j++) {
-        zq_u128 sum = 0;
-        uint64_t upper = 0;
+    uint64_t largest = 0;
+    for (size_t i = 0; i < k; i++) {
+        const uint64_t from = constants->from[i];
+        largest = from > largest ? from : largest;
+    }
+    /* k·(largest - 1) products and k additions, each below 2^bits */
+    const bool is_short = largest <= ((uint64_t)1 << 60) / k;
+    for (size_t j = 0; j < n; j += 2) {
+        zq_u128 sum = 0, next = 0;
+        uint64_t upper = 0, next_upper = 0;
         for (size_t i = 0; i < k; i++) {
-            const uint64_t v = x[i][j];
-            sum += (zq_u128)v * constants->factor[i];
-            upper += ((constants->from[i] >> 1) - v) >> 63;
+            const uint64_t half = constants->from[i] >> 1;
+            const uint64_t factor = constants->factor[i];
+            const uint64_t *v = x[i] + j;
+            sum += (zq_u128)v[0] * factor;
+            next += (zq_u128)v[1] * factor;
+            upper += (half - v[0]) >> 63;
+            next_upper += (half - v[1]) >> 63;
         }
         sum += (zq_u128)upper * minus;
-        r[j] = zq_reduce_u128(sum, &m);
+        next += (zq_u128)next_upper * minus;
+        r[j] = reduce_sum(sum, &m, is_short);
+        r[j + 1] = reduce_sum(next, &m, is_short);
     }
 }
 

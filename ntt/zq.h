@@ -104,13 +104,13 @@ static inline uint64_t zq_reduce_u64(uint64_t x, const zq_modulus *m)
     return zq_correct(x - t * m->q, m->q);
 }
 
-/* x mod q for a product of two residues, also with a residue added; half the
- * work of zq_reduce_u128.
- * range: x in [0,q^2) -> [0,q)
- * With b = bits, u = floor(x/2^(b-2)) < 2^(b+2), v = floor(2^(b+62)/q) and
- * t = floor(u·v/2^64):
+/* x mod q for a product of two residues, or a few products; half the work of
+ * zq_reduce_u128.
+ * range: x in [0,2^(bits+60)), which is more than q^2 -> [0,q)
+ * With b = bits, u = floor(x/2^(b-2)) < 2^62, v = floor(2^(b+62)/q) < 2^63
+ * and t = floor(u·v/2^64):
  *   u·v/2^64 > (x/2^(b-2) - 1)·(2^(b+62)/q - 1)/2^64
- *            > x/q - x/2^(b+62) - 2^(b-2)/q > x/q - 2^(b-62) - 1/2,
+ *            > x/q - x/2^(b+62) - 2^(b-2)/q > x/q - 1/4 - 1/2,
  *   so  x/q - 7/4 < t <= x/q,  hence  0 <= x - t·q < 2q. */
 static inline uint64_t zq_reduce_product(zq_u128 x, const zq_modulus *m)
 {

@@ -126,9 +126,15 @@ static void test_zq_reduce_product_matches_remainder(void **state)
             assert_int_equal(zq_reduce_product(multiple, &m),
                              (uint64_t)(multiple % m.q));
         }
+        const zq_u128 end = (zq_u128)1 << (m.bits + 60);
+        for (uint64_t d = 1; d <= 2000; d++) {
+            assert_int_equal(zq_reduce_product(end - d, &m),
+                             (uint64_t)((end - d) % m.q));
+        }
         for (int run = 0; run < 20000; run++) {
             const uint64_t high = ref_random(&seed);
-            zq_u128 x = ((zq_u128)high << 64 | ref_random(&seed)) % square;
+            zq_u128 x = ((zq_u128)high << 64 | ref_random(&seed)) %
+                        (run % 2 != 0 ? square : end);
             assert_int_equal(zq_reduce_product(x, &m), (uint64_t)(x % m.q));
             x -= x % m.q; /* multiples, and one less than multiples */
             assert_int_equal(zq_reduce_product(x, &m), 0);
