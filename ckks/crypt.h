@@ -19,7 +19,7 @@ typedef struct ckks_ct {
     double scale;
 } ckks_ct;
 
-/* Allocates an empty ciphertext. error: SOTTO_ERR_MEMORY.
+/* Allocates an empty ciphertext of scale 1. error: SOTTO_ERR_MEMORY.
  * owner: the caller, ckks_ct_clear. */
 sotto_status ckks_ct_init(ckks_ct *ct, const rlwe_context *context, int level,
                           int n_components, sotto_error *err) SOTTO_MUST_CHECK;
@@ -51,8 +51,9 @@ sotto_status ckks_encrypt_public(ckks_ct *out, const ckks_encoder *encoder,
  * noise_std (may be NULL): standard deviation of the noise on one real slot, in
  * units of the values, estimated from the imaginary parts of all N/2 slots
  * (pure noise when the data is real; SPEC §10.3). A wrong key, a wrong scale or
- * a wrapped value makes it enormous.
- * error: SOTTO_ERR_KEY (other key). secret: constant time. */
+ * a wrapped value makes it enormous; infinite when a slot is no number.
+ * error: SOTTO_ERR_KEY (other key), SOTTO_ERR_SCALE (the ciphertext's scale is
+ * no finite number above 0). secret: constant time. */
 sotto_status ckks_decrypt(const ckks_encoder *encoder,
                           const rlwe_context *context,
                           const rlwe_secret *secret, double *re, double *im,

@@ -79,7 +79,8 @@ sotto_status ckks_mul(ckks_evaluator *ev, ckks_ct *out, const ckks_ct *a,
 sotto_status ckks_square(ckks_evaluator *ev, ckks_ct *out,
                          const ckks_ct *a) SOTTO_MUST_CHECK;
 
-/* Brings 3, 4 or 5 components back to 2. error: SOTTO_ERR_KEY naming the
+/* Brings 3, 4 or 5 components back to 2 (2 are copied). All keys used have the
+ * same gadget. error: SOTTO_ERR_KEY naming the
  * missing power, level, and the keys that exist. */
 sotto_status ckks_relinearise(ckks_evaluator *ev, ckks_ct *out,
                               const ckks_ct *a) SOTTO_MUST_CHECK;
@@ -91,7 +92,8 @@ sotto_status ckks_rescale(ckks_evaluator *ev, ckks_ct *out, const ckks_ct *a,
                           int level) SOTTO_MUST_CHECK;
 
 /* Relinearise and rescale with one division by P·q. The bits differ from
- * ckks_relinearise then ckks_rescale by the rounding (SPEC §5.4). */
+ * ckks_relinearise then ckks_rescale by the rounding (SPEC §5.4); 2 components
+ * are just rescaled. error: as both. */
 sotto_status ckks_relinearise_rescale(ckks_evaluator *ev, ckks_ct *out,
                                       const ckks_ct *a,
                                       int level) SOTTO_MUST_CHECK;
@@ -100,9 +102,10 @@ sotto_status ckks_relinearise_rescale(ckks_evaluator *ev, ckks_ct *out,
 sotto_status ckks_drop(ckks_evaluator *ev, ckks_ct *out, const ckks_ct *a,
                        int level) SOTTO_MUST_CHECK;
 
-/* Rotates the slots by `steps` to the left (slot j receives slot j + steps).
- * 2 components. error: SOTTO_ERR_KEY naming the Galois element, the level and
- * the rotations that the keys allow. */
+/* Rotates the slots by `steps` to the left (slot j receives slot j + steps);
+ * a multiple of the number of slots is a copy and needs no key.
+ * error: SOTTO_ERR_PARAM unless there are 2 components; SOTTO_ERR_KEY naming
+ * the Galois element, the level and the rotations that the keys allow. */
 sotto_status ckks_rotate(ckks_evaluator *ev, ckks_ct *out, const ckks_ct *a,
                          int64_t steps) SOTTO_MUST_CHECK;
 

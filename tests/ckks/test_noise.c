@@ -212,7 +212,7 @@ static void measure_switch(int log2_n, const char *gadget_text)
     meter joined_two[4] = {{0}};
     meter rotation = {0};
     meter low = {0};
-    for (int t = 0; t < 8; t++) {
+    for (int t = 0; t < (log2_n > 11 ? 3 : 8); t++) {
         ckks_ct a = random_ct(&w, &stream, 0x1p+12, 0);
         ckks_ct power = world_ct(&w);
         ckks_ct out = world_ct(&w);
@@ -420,7 +420,7 @@ static void test_tail_of_a_sum(void **state)
     double above_heavy = 0;
     double above_light = 0;
     double seen = 0;
-    for (int t = 0; t < 40; t++) {
+    for (int t = 0; t < 32; t++) {
         char text[32];
         sotto_seed root;
         (void)snprintf(text, sizeof text, "secret %d", t);
