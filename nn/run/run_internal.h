@@ -66,8 +66,13 @@ void nn_run_input_close(run_input *input);
 typedef sotto_status (*run_item)(void *arg, const rlwe_raw_ct *raw,
                                  uint32_t item, int worker, sotto_error *err);
 
-/* Passes over batches before `batch`, then calls fn for each record of it,
- * which must parse it with nn_run_input_parse. Each counts as `work` units.
+/* Passes over the records of batches before `batch`, going by what they claim.
+ * error: SOTTO_ERR_FORMAT when the file ends there. */
+sotto_status nn_run_input_seek(run_input *input, uint64_t batch,
+                               sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Reads the next batch, which must be `batch`: calls fn for each record, which
+ * parses it with nn_run_input_parse. Each counts as `work` units.
  * error: SOTTO_ERR_FORMAT when the file ends before the batch is complete;
  * that of fn. */
 sotto_status nn_run_input_batch(run_input *input, uint64_t batch, uint64_t work,

@@ -168,6 +168,9 @@ static sotto_status run_all(infer_run *run, nn_trace *trace, sotto_error *err)
         run->plan, run->context, in->key_id, in->from_seed, in->count);
     const uint64_t before = sotto_output_size(run->out);
     SOTTO_TRY(rlwe_write_header(run->out, &header, err));
+    if (run->first < run->end) {
+        SOTTO_TRY(nn_run_input_seek(&run->input, run->first, err));
+    }
     for (run->number = run->first; run->number < run->end; run->number++) {
         SOTTO_TRY(run_batch(run, trace, err));
     }

@@ -114,9 +114,18 @@ static sotto_status next_record(run_input *input, size_t at, bool *at_end,
     return rlwe_read_raw_ct(input->file, &input->raw[at], at_end, err);
 }
 
-/* Passes over records that claim to belong to earlier batches. A false claim
- * makes a later batch incomplete, which is found. */
-static sotto_status find_batch(run_input *input, uint64_t batch,
+static sotto_status fail_missing(const run_input *input, uint64_t batch,
+                                 sotto_error *err)
+{
+    return sotto_fail(err, SOTTO_ERR_FORMAT,
+                      "%s ends before batch %llu of %llu; expected all batches "
+                      "that are worked on, in order",
+                      input->path, (unsigned long long)batch,
+                      (unsigned long long)input->n_batches);
+}
+
+/* A false claim makes a later batch incomplete, which is found. */
+sotto_status nn_run_input_seek(run_input *input, uint64_t batch,
                                sotto_error *err)
 {
     bool at_end = false;
@@ -124,11 +133,7 @@ static sotto_status find_batch(run_input *input, uint64_t batch,
         SOTTO_TRY(next_record(input, 0, &at_end, err));
     } while (!at_end && input->raw[0].index < batch);
     if (at_end) {
-        return sotto_fail(err, SOTTO_ERR_FORMAT,
-                          "%s ends before batch %llu of %llu; expected all "
-                          "batches that are worked on, in order",
-                          input->path, (unsigned long long)batch,
-                          (unsigned long long)input->n_batches);
+        return fail_missing(input, batch, err);
     }
     input->ahead = true;
     return SOTTO_OK;
@@ -166,7 +171,6 @@ static sotto_status read_records(run_input *input, size_t want, size_t *n,
 sotto_status nn_run_input_batch(run_input *input, uint64_t batch, uint64_t work,
                                 run_item fn, void *arg, sotto_error *err)
 {
-    SOTTO_TRY(find_batch(input, batch, err));
     item_job job = {.input = input, .fn = fn, .arg = arg};
     while (job.first < input->n_items) {
         const size_t left = input->n_items - job.first;
@@ -177,6 +181,9 @@ sotto_status nn_run_input_batch(run_input *input, uint64_t batch, uint64_t work,
         SOTTO_TRY(
             nn_control_run(input->control, n, work, item_task, &job, err));
         job.first += n;
+        if (n < want && job.first == 0) {
+            return fail_missing(input, batch, err);
+        }
         if (n < want) {
             return sotto_fail(err, SOTTO_ERR_FORMAT,
                               "%s is truncated: batch %llu has %zu of %zu "

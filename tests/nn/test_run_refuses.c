@@ -111,6 +111,17 @@ static void test_run_refuses_disorder(void **state)
     folder_put(f.in, copy, len_bytes);
     expect_infer(folder, &f, SOTTO_ERR_FORMAT, "record 61");
     free(copy);
+
+    /* scores of batch 0 twice, as from two overlapping parts */
+    const size_t batch = 3 * rlwe_ct_record_bytes(bw.w.context, 1, 3, false);
+    copy = malloc(f.out_blob.len_bytes + batch);
+    assert_non_null(copy);
+    memcpy(copy, f.out_blob.data, HEADER_BYTES + batch);
+    memcpy(copy + HEADER_BYTES + batch, f.out_blob.data + HEADER_BYTES,
+           f.out_blob.len_bytes - HEADER_BYTES);
+    folder_put(f.out, copy, f.out_blob.len_bytes + batch);
+    expect_decrypt(&f, SOTTO_ERR_FORMAT, "expected 0 of batch 1");
+    free(copy);
     free_files(&f);
 }
 
