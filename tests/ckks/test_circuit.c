@@ -76,9 +76,12 @@ static double largest_slot(const machine *m, const value *v)
     return largest;
 }
 
-static double log2_room(const machine *m, int level)
+/* True when values of this size at this scale stay off half the modulus (a
+ * coefficient is at most the largest slot). */
+static bool has_room(const machine *m, int level, double scale, double size)
 {
-    return m->w.context->chain.level[level].log2_q;
+    const double log2_q_here = m->w.context->chain.level[level].log2_q;
+    return log2(scale) + log2(size + 1) + 2 < log2_q_here;
 }
 
 /* A fresh real vector at a random level and scale. */
@@ -114,7 +117,7 @@ static bool is_useful(const machine *m, const value *v)
 {
     const double size = largest_slot(m, v);
     return size < 100 && v->sigma / v->ct.scale < 0x1p-12 &&
-           log2(v->ct.scale * (size + 1)) < log2_room(m, v->ct.ct.level) - 2;
+           has_room(m, v->ct.ct.level, v->ct.scale, 2 * size);
 }
 
 /* A binary operation wants b at a's level and scale. */
@@ -125,6 +128,8 @@ static bool align(machine *m, value *b, const value *a)
     const rlwe_chain *chain = &m->w.context->chain;
     if (!rlwe_chain_can_drop(chain, b->ct.ct.level, a->ct.ct.level) ||
         factor < 0x1p+20 ||
+        !has_room(m, a->ct.ct.level, a->ct.scale,
+                  2 * (largest_slot(m, a) + largest_slot(m, b))) ||
         ckks_drop(ev, &b->ct, &b->ct, a->ct.ct.level) != SOTTO_OK) {
         return false;
     }
@@ -158,11 +163,11 @@ static bool op_add(machine *m, value *a, value *b, bool subtract)
 static bool op_mul(machine *m, const value *a, value *b)
 {
     const int n_out = a->ct.ct.n_components + b->ct.ct.n_components - 1;
-    const double log2_product = log2(a->ct.scale) + log2(b->ct.scale) + 3;
+    const double size = largest_slot(m, a) * largest_slot(m, b);
     const rlwe_chain *chain = &m->w.context->chain;
     if (n_out > RLWE_MAX_COMPONENTS ||
         !rlwe_chain_can_drop(chain, b->ct.ct.level, a->ct.ct.level) ||
-        log2_product > log2_room(m, a->ct.ct.level)) {
+        !has_room(m, a->ct.ct.level, a->ct.scale * b->ct.scale, size)) {
         return false;
     }
     assert_int_equal(ckks_drop(m->w.ev, &b->ct, &b->ct, a->ct.ct.level),
@@ -181,7 +186,7 @@ static bool op_plain(machine *m, const value *a)
 {
     const int level = a->ct.ct.level;
     const double scale = exp2(uniform(m, 10, 25));
-    if (log2(a->ct.scale * scale) + 3 > log2_room(m, level)) {
+    if (!has_room(m, level, a->ct.scale * scale, 2 * largest_slot(m, a))) {
         return false;
     }
     world_random(&m->stream, m->re, m->w.slots, 1);
@@ -207,7 +212,8 @@ static bool op_constant(machine *m, const value *a)
     const double scale = exp2(uniform(m, 10, 25));
     const double c = uniform(m, -2, 2);
     const double d = uniform(m, -2, 2);
-    if (log2(a->ct.scale * scale) + 5 > log2_room(m, a->ct.ct.level)) {
+    if (!has_room(m, a->ct.ct.level, a->ct.scale * scale,
+                  2 * largest_slot(m, a) + 2)) {
         return false;
     }
     assert_int_equal(ckks_mul_constant(m->w.ev, &m->next.ct, &a->ct, c, scale),
