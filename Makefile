@@ -41,7 +41,7 @@ HEADERS := $(sort $(wildcard base/*.h ntt/*.h rlwe/*.h ckks/*.h nn/*.h \
                              nn/*/*.h))
 ALL_C := $(LIB_SRC) $(TEST_SRC) $(TEST_HELP_SRC) $(CT_SRC) \
          tests/ct/planted.c \
-         $(sort $(wildcard tests/fuzz/*.c bench/*.c apps/*/*.c))
+         $(sort $(wildcard tests/fuzz/*.c tests/interop/*.c bench/*.c apps/*/*.c))
 
 # Tests to build and run: make test ONLY=base/% runs those of tests/base.
 ONLY ?= %
@@ -226,6 +226,11 @@ fuzz-replay: $(REPLAY_BIN)
 fuzz-corpus: $(B)/tests/fuzz/make_corpus
 	@mkdir -p tests/fuzz/corpus/wire tests/fuzz/corpus/plan
 	$<
+
+#: test-interop  models that Sotto writes run in ONNX Runtime (node, npm)
+.PHONY: test-interop
+test-interop: $(B)/tests/interop/export
+	@tests/interop/run.sh $< $(B)
 
 #: cov          line coverage by folder
 .PHONY: cov

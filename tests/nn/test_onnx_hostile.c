@@ -71,7 +71,7 @@ static emit_model *small_model(void)
     emit_int64s(m, "rest", 1, DIMS(1), DIMS(-1), EMIT_UNPACKED);
     float wm[160];
     for (int i = 0; i < 160; i++) {
-        wm[i] = (float)(i % 7) / 8.0F;
+        wm[i] = (float)(i % 7) / 4096.0F;
     }
     emit_floats(m, "wm", 2, DIMS(80, 2), wm, EMIT_RAW);
     emit_metadata(m, "sotto.range.n", "-3 4");

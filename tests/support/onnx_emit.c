@@ -60,10 +60,9 @@ void emit_message(emit *e, unsigned field, emit *inner)
 
 static emit *scratch(void)
 {
-    emit *e = malloc(sizeof *e);
+    emit *e = calloc(1, sizeof *e);
 
     SOTTO_ASSERT(e != NULL);
-    e->len = 0;
     return e;
 }
 
@@ -105,7 +104,9 @@ static void value_info(emit_model *m, unsigned field, const char *name,
         }
         emit_message(shape, 1, d);
     }
-    emit_message(tensor, 2, shape);
+    if (dim != NULL) {
+        emit_message(tensor, 2, shape);
+    }
     emit_int(tensor, 1, 1);
     emit_message(d, 1, tensor); /* TypeProto */
     emit_message(shape, 2, d);  /* ValueInfoProto.type before .name */
