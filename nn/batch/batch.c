@@ -10,7 +10,10 @@
 
 /* ---- Life ---------------------------------------------------------------- */
 
-/* Headers of all values, and the block that their data lies in. */
+/* Headers of all values, and the block that their data lies in: the ciphertexts
+ * own nothing and are never cleared. The headers never move, so that pointers
+ * to them stay good from pass to pass and from batch to batch; level and
+ * components are set by each operation that writes one. */
 static sotto_status make_memory(nn_batch *batch, sotto_error *err)
 {
     batch->memory = sotto_calloc(batch->memory_words, sizeof *batch->memory);
@@ -46,6 +49,8 @@ static sotto_status make_memory(nn_batch *batch, sotto_error *err)
     return SOTTO_OK;
 }
 
+/* Whatever a task needs beyond the values belongs to its worker, so that tasks
+ * share nothing that they write. */
 static sotto_status make_workers(nn_batch *batch, int threads, sotto_error *err)
 {
     const size_t scratch = nn_batch_product_scratch(batch);
@@ -170,6 +175,8 @@ uint64_t nn_batch_bytes(const nn_batch *batch)
 
 /* ---- Passes over single ciphertexts -------------------------------------- */
 
+/* Every pass but the matrix stage is one operation on each ciphertext, on its
+ * own: task i is ciphertext i. */
 typedef struct pass_job {
     nn_batch *batch;
     const batch_pass *pass;
@@ -246,6 +253,7 @@ static sotto_status pass_task(void *arg, size_t task, int worker,
     const pass_job *job = arg;
     ckks_evaluator *ev = job->batch->worker[worker].evaluator;
     const sotto_status status = run_op(job->batch, job->pass, task, ev);
+    /* The evaluator keeps its own message; the job wants that of this task. */
     if (status != SOTTO_OK && err != NULL) {
         *err = ev->error;
     }
@@ -308,6 +316,7 @@ static sotto_status run_pass(nn_batch *batch, const batch_pass *pass,
 sotto_status nn_batch_run(nn_batch *batch, nn_control *control, nn_trace *trace,
                           sotto_error *err)
 {
+    /* Workers are numbered below the threads that the batch was made for. */
     SOTTO_ASSERT(nn_control_threads(control) <= batch->threads);
     if (trace != NULL) {
         begin_trace(batch, trace);
@@ -319,7 +328,7 @@ sotto_status nn_batch_run(nn_batch *batch, nn_control *control, nn_trace *trace,
         nn_control_name(control, name);
         const sotto_status status = run_pass(batch, pass, control, err);
         if (status == SOTTO_ERR_CANCELLED) {
-            return status;
+            return status; /* where it happened to be does not matter */
         }
         if (status != SOTTO_OK) {
             return sotto_fail_prefix(err, status, "step %zu ('%s', %s)",

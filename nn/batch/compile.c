@@ -94,7 +94,13 @@ static sotto_status check_keys(const nn_batch *batch, size_t k, int level,
 
 /* ---- Affine steps -------------------------------------------------------- */
 
-/* Finds one source's value and how it differs from what the matrix reads. */
+/* Finds one source's value and how it differs from what the matrix reads:
+ *
+ *     level        dropped to that of the product (fewer limbs)
+ *     components   relinearised if the plan says so; otherwise those that the
+ *                  source lacks are zero
+ *     scale        left alone: the weights carry the ratio
+ */
 static sotto_status bind_source(nn_batch *batch, size_t k, uint32_t tensor,
                                 batch_source *source, sotto_error *err)
 {
@@ -261,6 +267,8 @@ static sotto_status compile_square(nn_batch *batch, size_t k, int *result,
                           "most 3: the plan must relinearise before",
                           k, batch->plan->step[k].name, from.n_components);
     }
+    /* Room for the third component was booked by touch: a value is as large as
+     * it ever becomes. */
     const bool in_place = batch->reader[source] == k;
     *result = in_place ? in : add_value(batch, from.n, batch->n_passes);
     add_pass(batch,
@@ -399,6 +407,7 @@ sotto_status nn_batch_compile(nn_batch *batch, sotto_error *err)
                           batch->network->n_inputs, n_steps, plan->n_inputs,
                           plan->n_steps);
     }
+    /* Each step makes at most its result and a copy of each source. */
     const size_t cap = (n_steps + 1) * (BATCH_MAX_SOURCES + 1);
     batch->value = sotto_calloc(cap, sizeof *batch->value);
     batch->tensor = sotto_calloc(n_steps + 1, sizeof *batch->tensor);
@@ -419,6 +428,7 @@ sotto_status nn_batch_compile(nn_batch *batch, sotto_error *err)
     for (size_t k = 0; k < n_steps; k++) {
         SOTTO_TRY(compile_step(batch, k, err));
     }
+    /* The scores are read after the last pass. */
     touch(batch, batch->tensor[n_steps], batch->n_passes);
     return SOTTO_OK;
 }

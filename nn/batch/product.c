@@ -224,6 +224,8 @@ static sotto_status fill_chunk(nn_batch *batch, const batch_pass *pass,
     chunk->work = 0;
     while (*g < groups->n_groups) {
         const size_t rows = groups->first[*g + 1] - groups->first[*g];
+        /* The inputs of a group are known only when it is made; the largest
+         * number of any group is a bound. */
         if (at.weights + rows * max_inputs > chunk->cap_weights ||
             at.inputs + max_inputs > chunk->cap_inputs ||
             at.rows + rows > chunk->cap_rows) {
@@ -256,6 +258,8 @@ typedef struct product_job {
     size_t limbs, blocks, columns;
 } product_job;
 
+/* Writes columns of outputs that no other task writes, from integers and inputs
+ * that no task of the job changes: any order, any thread. */
 static sotto_status product_task(void *arg, size_t task, int worker,
                                  sotto_error *err)
 {

@@ -29,6 +29,7 @@ struct nn_control {
     control_slot *slot; /* [threads] */
 };
 
+/* A clock that nobody sets. */
 static double now_seconds(void)
 {
     struct timespec t;
@@ -87,6 +88,7 @@ double nn_control_seconds(const nn_control *control)
     return now_seconds() - control->start;
 }
 
+/* Relaxed: the flag guards no data, and a task more or less does not matter. */
 static sotto_status check_cancel(const nn_control *control, sotto_error *err)
 {
     if (control->options.cancel != NULL &&
@@ -148,6 +150,8 @@ static sotto_status run_task(void *arg, size_t task, int worker)
         return status;
     }
     atomic_fetch_add(&control->done, job->work);
+    /* The hook is the caller's and may draw: only the caller's thread runs it.
+     */
     if (worker == control->threads - 1) { /* the caller of sotto_pool_run */
         report(control);
     }
@@ -167,6 +171,7 @@ sotto_status nn_control_run(nn_control *control, size_t n_tasks, uint64_t work,
     if (status == SOTTO_OK) {
         return SOTTO_OK;
     }
+    /* The pool's status is that of the lowest failed task; find its message. */
     const control_slot *first = NULL;
     for (int i = 0; i < control->threads; i++) {
         const control_slot *slot = &control->slot[i];

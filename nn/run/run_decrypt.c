@@ -162,6 +162,8 @@ static sotto_status check_noise(const decrypt_run *run, double noise_std,
     return SOTTO_OK;
 }
 
+/* Noise tells of the phase, this of the values: an image unlike the training
+ * data may pass every modulus and still mean nothing. */
 static sotto_status check_scores(const decrypt_run *run, sotto_error *err)
 {
     const nn_plan *plan = run->plan;
@@ -192,6 +194,7 @@ static sotto_status decrypt_batch(decrypt_run *run, nn_score_sink sink,
     run->n_images = left < slots ? (size_t)left : slots;
     SOTTO_TRY(
         nn_run_input_batch(&run->input, run->batch, 1, decrypt_item, run, err));
+    /* The worst score decides: one broken output is enough. */
     double noise_std = 0;
     for (size_t o = 0; o < run->plan->n_outputs; o++) {
         noise_std = fmax(noise_std, run->noise[o]);

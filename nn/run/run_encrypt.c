@@ -52,6 +52,7 @@ static size_t minimum(size_t a, size_t b)
 
 /* ---- Life ---------------------------------------------------------------- */
 
+/* What a worker needs for any number of tasks; see clear_run. */
 static sotto_status init_worker(encrypt_run *run, encrypt_worker *worker,
                                 sotto_error *err)
 {
@@ -189,6 +190,7 @@ static sotto_status run_chunk_of(encrypt_run *run, size_t first, size_t n,
     const size_t tasks = 1 + (n + TASK_PIXELS - 1) / TASK_PIXELS;
     SOTTO_TRY(nn_control_run(run->control, tasks, 0, chunk_task, run, err));
     SOTTO_TRY(nn_control_advance(run->control, n, err));
+    /* What was made becomes what is written next; the buffers change places. */
     const encrypt_chunk done = run->now;
     run->now = run->before;
     run->before = done;
@@ -197,6 +199,8 @@ static sotto_status run_chunk_of(encrypt_run *run, size_t first, size_t n,
 
 /* ---- One batch, the run -------------------------------------------------- */
 
+/* Every pixel, before any is encrypted: the ranges of all that follows were
+ * planned from these bounds, and the server cannot see a value. */
 static sotto_status check_pixels(const encrypt_run *run, sotto_error *err)
 {
     const nn_plan *plan = run->plan;

@@ -44,6 +44,7 @@ static sotto_status choose_part(infer_run *run, uint64_t part, uint64_t n_parts,
     return SOTTO_OK;
 }
 
+/* Keys of another secret would give noise, which only the client can see. */
 static sotto_status check_keys(const infer_run *run, const rlwe_keyset *keys,
                                sotto_error *err)
 {
@@ -72,6 +73,7 @@ static sotto_status check_keys(const infer_run *run, const rlwe_keyset *keys,
 
 /* ---- One batch ----------------------------------------------------------- */
 
+/* Straight into its place in the batch: inputs are held once. */
 static sotto_status read_item(void *arg, const rlwe_raw_ct *raw, uint32_t item,
                               int worker, sotto_error *err)
 {
@@ -94,6 +96,7 @@ static sotto_status pack_item(void *arg, size_t task, int worker,
     return SOTTO_OK;
 }
 
+/* Packs a chunk on all threads, then writes it in order. */
 static sotto_status write_batch(infer_run *run, sotto_error *err)
 {
     nn_control_name(run->control, "write");
@@ -141,6 +144,8 @@ static sotto_status prepare(infer_run *run, const nn_network *network,
     run->input.exact_scale = true;
     SOTTO_TRY(nn_batch_new(&run->batch, plan, network, run->context, keys,
                            nn_control_threads(run->control), err));
+    /* Hashing, unpacking and expanding a word cost about as much as a few
+     * multiplications of the matrix stage. */
     run->read_work = 8 * rlwe_level_words(run->context, 0);
     run->write_work = 8 * rlwe_level_words(run->context, last->level) *
                       (uint64_t)last->n_components;
@@ -174,6 +179,7 @@ static sotto_status run_all(infer_run *run, nn_trace *trace, sotto_error *err)
     for (run->number = run->first; run->number < run->end; run->number++) {
         SOTTO_TRY(run_batch(run, trace, err));
     }
+    /* Who has read the last batch sees whether something comes behind it. */
     if (run->end == run->input.n_batches && run->first < run->end) {
         SOTTO_TRY(nn_run_input_end(&run->input, err));
     }

@@ -38,6 +38,8 @@ rlwe_file_header nn_run_header(const nn_plan *plan, const rlwe_context *context,
 
 /* ---- Opening ------------------------------------------------------------- */
 
+/* The id of the plan stands for all its numbers, so that a file of another plan
+ * is named as such and does not fail on the first number that differs. */
 static sotto_status check_header(run_input *input, sotto_error *err)
 {
     const rlwe_file_header *header = rlwe_file_header_of(input->file);
@@ -85,6 +87,7 @@ sotto_status nn_run_input_start(run_input *input, nn_control *control,
                           "out of memory for %zu records of %s", input->cap,
                           input->path);
     }
+    /* Any record of these parameters fits; what is larger is refused unread. */
     for (size_t i = 0; i < input->cap; i++) {
         input->raw[i].bytes = input->bytes + i * each;
     }
@@ -124,7 +127,8 @@ static sotto_status fail_missing(const run_input *input, uint64_t batch,
                       (unsigned long long)input->n_batches);
 }
 
-/* A false claim makes a later batch incomplete, which is found. */
+/* Records are not verified here, which would cost as much as using them. A
+ * false claim makes a later batch incomplete, which is found. */
 sotto_status nn_run_input_seek(run_input *input, uint64_t batch,
                                sotto_error *err)
 {
@@ -139,6 +143,7 @@ sotto_status nn_run_input_seek(run_input *input, uint64_t batch,
     return SOTTO_OK;
 }
 
+/* One chunk of records, as tasks see it. */
 typedef struct item_job {
     run_input *input;
     size_t first; /* item of raw[0] */
@@ -195,6 +200,9 @@ sotto_status nn_run_input_batch(run_input *input, uint64_t batch, uint64_t work,
     return SOTTO_OK;
 }
 
+/* What a verified record says of itself, against the plan. Nothing else about
+ * it can be wrong without the key: any residues are a ciphertext of something.
+ */
 static sotto_status check_shape(const run_input *input, const ckks_ct *ct,
                                 uint64_t number, sotto_error *err)
 {
