@@ -136,99 +136,6 @@ static sotto_status add_affine(folded *f, int node, const nn_shape *param,
     return SOTTO_OK;
 }
 
-/* A quadratic activation with its square completed, per element of param:
- * a·x²+b·x+c = weight·(scale·x + shift)² + constant, or, where a is 0 and
- * linear is set, weight·(scale·x + shift) + constant with scale 1, shift 0. */
-typedef struct completed {
-    size_t n;
-    double *scale, *shift, *weight, *constant;
-    bool *linear;
-    bool any_linear;
-    bool plain_inside;  /* scale 1 and shift 0 everywhere */
-    bool plain_outside; /* weight 1, constant 0, never linear */
-} completed;
-
-static void completed_clear(completed *q)
-{
-    sotto_free(q->scale);
-    sotto_free(q->shift);
-    sotto_free(q->weight);
-    sotto_free(q->constant);
-    sotto_free(q->linear);
-    *q = (completed){0};
-}
-
-static sotto_status completed_init(completed *q, size_t n, sotto_error *err)
-{
-    *q = (completed){.n = n, .plain_inside = true, .plain_outside = true};
-    q->scale = sotto_calloc(n, sizeof *q->scale);
-    q->shift = sotto_calloc(n, sizeof *q->shift);
-    q->weight = sotto_calloc(n, sizeof *q->weight);
-    q->constant = sotto_calloc(n, sizeof *q->constant);
-    q->linear = sotto_calloc(n, sizeof *q->linear);
-    if (q->scale == NULL || q->shift == NULL || q->weight == NULL ||
-        q->constant == NULL || q->linear == NULL) {
-        completed_clear(q);
-        return sotto_fail(err, SOTTO_ERR_MEMORY,
-                          "no memory to fold an activation");
-    }
-    return SOTTO_OK;
-}
-
-/* Completes the square of element i. */
-static void complete(completed *q, size_t i, double a, double b, double c)
-{
-    const double sign = a > 0.0 ? 1.0 : -1.0;
-
-    if (a == 0.0) {
-        q->scale[i] = 1.0;
-        q->weight[i] = b;
-        q->constant[i] = c;
-        q->linear[i] = q->any_linear = true;
-    } else {
-        q->scale[i] = sqrt(fabs(a));
-        q->shift[i] = sign * b / (2.0 * q->scale[i]);
-        q->weight[i] = sign;
-        q->constant[i] = c - b * b / (4.0 * a);
-    }
-    q->plain_inside =
-        q->plain_inside && q->scale[i] == 1.0 && q->shift[i] == 0.0;
-    q->plain_outside = q->plain_outside && !q->linear[i] &&
-                       q->weight[i] == 1.0 && q->constant[i] == 0.0;
-}
-
-/* Completes the square of activation u, if b allows it. */
-static sotto_status complete_square(const folded *f, completed *q, int u,
-                                    sotto_error *err)
-{
-    const nn_role *role = &f->roles[u];
-    const nn_node *node = &f->network.graph->nodes[u];
-    const nn_range range = f->network.graph->nodes[role->anchor].range;
-    const double *c = role->poly.c;
-    const size_t n = role->poly.n;
-    const double largest =
-        range.known ? fmax(fabs(range.min), fabs(range.max)) : 1.0;
-
-    SOTTO_TRY(completed_init(q, n, err));
-    for (size_t i = 0; i < n; i++) {
-        const double a = c[2 * n + i], b = c[n + i];
-        complete(q, i, a, b, c[i]);
-        if (a != 0.0 && !(fabs(b) <= 2.0 * fabs(a) * f->max_shift * largest)) {
-            completed_clear(q);
-            return sotto_fail(
-                err, SOTTO_ERR_UNSUPPORTED,
-                "node '%.120s' (%s): in its polynomial %g·x² + %g·x + … "
-                "(coefficient %zu of %zu) the square is too small against the "
-                "linear part: |b/(2a)| is %g, at most %g times the largest "
-                "|x|%s (%g) is allowed; set a to exactly 0 or train it larger",
-                node->name, node->origin, a, b, i, n, fabs(b / (2.0 * a)),
-                f->max_shift, range.known ? "" : " (unknown: calibrate)",
-                largest);
-        }
-    }
-    return SOTTO_OK;
-}
-
 /* Whether some tensor holds the value of node as it is. */
 static bool holds_value(const folded *f, int node)
 {
@@ -268,7 +175,8 @@ static sotto_status note_anchor(folded *f, int anchor, uint32_t t,
 }
 
 /* Adds the square of q's activation u; q's arrays are taken over or freed. */
-static sotto_status add_square(folded *f, int u, completed *q, sotto_error *err)
+static sotto_status add_square(folded *f, int u, nn_completed *q,
+                               sotto_error *err)
 {
     const nn_role *role = &f->roles[u];
     const nn_shape *param = &role->poly.param;
@@ -367,14 +275,17 @@ static sotto_status note_linear(folded *f, int u, sotto_error *err)
 static sotto_status add_activation(folded *f, int u, sotto_error *err)
 {
     const nn_role *role = &f->roles[u];
-    completed q;
+    nn_completed q;
 
     if (role->kind == NN_ROLE_OPAQUE || role->poly.degree > 2) {
         return add_other(f, u, err);
     }
-    SOTTO_TRY(complete_square(f, &q, u, err));
+    const nn_graph *graph = f->network.graph;
+    SOTTO_TRY(nn_complete_square(&q, &role->poly, &graph->nodes[u],
+                                 graph->nodes[role->anchor].range, f->max_shift,
+                                 err));
     const sotto_status status = add_square(f, u, &q, err);
-    completed_clear(&q);
+    nn_completed_clear(&q);
     return status;
 }
 

@@ -37,4 +37,28 @@ sotto_status nn_roles_new(nn_role **roles, const nn_graph *graph, int output,
 /* Frees the roles of n nodes; NULL is fine. */
 void nn_roles_free(nn_role *roles, int n);
 
+/* A quadratic activation with its square completed, per element of param:
+ * a·x²+b·x+c = weight·(scale·x + shift)² + constant, or, where a is 0 and
+ * linear is set, weight·(scale·x + shift) + constant with scale 1, shift 0. */
+typedef struct nn_completed {
+    size_t n;
+    double *scale, *shift, *weight, *constant;
+    bool *linear;
+    bool any_linear;
+    bool plain_inside;  /* scale 1 and shift 0 everywhere */
+    bool plain_outside; /* weight 1, constant 0, never linear */
+} nn_completed;
+
+/* Completes the square of an activation of node; range is that of x.
+ * owner: the caller, nn_completed_clear.
+ * error: SOTTO_ERR_UNSUPPORTED where |b/(2a)| is above max_shift times the
+ * largest |x|, SOTTO_ERR_MEMORY; *q is then cleared. */
+sotto_status nn_complete_square(nn_completed *q, const nn_polynomial *poly,
+                                const nn_node *node, nn_range range,
+                                double max_shift,
+                                sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Frees the arrays. */
+void nn_completed_clear(nn_completed *q);
+
 #endif

@@ -2,7 +2,6 @@
  * ONNX reader: casts and arithmetic on constants.
  */
 #include <math.h>
-#include <string.h>
 
 #include "nn/graph/onnx_internal.h"
 
@@ -17,8 +16,7 @@ sotto_status nn_onnx_fold_cast(nn_onnx_loader *l, nn_onnx_const *out,
                             "(1), int64 (7), int32 (6)",
                             (long long)to);
     }
-    out->rank = in->rank;
-    memcpy(out->dim, in->dim, sizeof out->dim);
+    nn_onnx_take_shape(out, in);
     out->is_float = to == NN_ONNX_FLOAT;
     SOTTO_TRY(nn_onnx_const_make(l, out));
     for (size_t k = 0; k < in->n; k++) {
@@ -105,8 +103,7 @@ static void common_shape(nn_onnx_const *out, const nn_onnx_const *a,
     const nn_onnx_const *shorter = a->rank >= b->rank ? b : a;
     const int missing = longer->rank - shorter->rank;
 
-    out->rank = longer->rank;
-    memcpy(out->dim, longer->dim, sizeof out->dim);
+    nn_onnx_take_shape(out, longer);
     for (int d = 0; d < shorter->rank; d++) {
         if (out->dim[missing + d] == 1) {
             out->dim[missing + d] = shorter->dim[d];

@@ -123,12 +123,14 @@ nn_onnx_symbol *nn_onnx_symbol_of(nn_onnx_loader *l, nn_view name);
 /* The symbol of any name, NULL if there is none. */
 const nn_onnx_symbol *nn_onnx_lookup(const nn_onnx_loader *l, nn_view name);
 
+/* Frees the tables (not the graph). */
+void nn_onnx_clear(nn_onnx_loader *l);
+
+/* ---- onnx_info.c ---- */
+
 /* Reads the input's ValueInfoProto: name, shape without batch, batch. */
 sotto_status nn_onnx_parse_input(nn_onnx_loader *l, nn_view *name,
                                  nn_shape *shape) SOTTO_MUST_CHECK;
-
-/* Frees the tables (not the graph). */
-void nn_onnx_clear(nn_onnx_loader *l);
 
 /* Sets ranges and metadata of the graph from metadata_props. */
 sotto_status nn_onnx_parse_metadata(nn_onnx_loader *l) SOTTO_MUST_CHECK;
@@ -244,6 +246,26 @@ sotto_status nn_onnx_count_axes(nn_onnx_loader *l, size_t *n) SOTTO_MUST_CHECK;
 /* The shape of a value, as Shape gives it: batch first. */
 sotto_status nn_onnx_shape_node(nn_onnx_loader *l,
                                 nn_onnx_const *out) SOTTO_MUST_CHECK;
+
+/* Gives out the shape of in. */
+void nn_onnx_take_shape(nn_onnx_const *out, const nn_onnx_const *in);
+
+/* Copies one element between constants of one type. */
+void nn_onnx_copy(nn_onnx_const *out, size_t to, const nn_onnx_const *in,
+                  size_t from);
+
+/* ---- onnx_const_axis.c ---- */
+
+/* Computes Concat, Gather, Slice; in is the first input. */
+sotto_status nn_onnx_fold_concat(nn_onnx_loader *l, nn_onnx_const *out,
+                                 const nn_onnx_const *in) SOTTO_MUST_CHECK;
+sotto_status nn_onnx_fold_gather(nn_onnx_loader *l, nn_onnx_const *out,
+                                 const nn_onnx_const *in) SOTTO_MUST_CHECK;
+sotto_status nn_onnx_fold_slice(nn_onnx_loader *l, nn_onnx_const *out,
+                                const nn_onnx_const *in) SOTTO_MUST_CHECK;
+
+/* An end of a slice (negative: from the back) as 0..size. */
+size_t nn_onnx_clamp(int64_t at, size_t size);
 
 /* ---- onnx_const_math.c ---- */
 

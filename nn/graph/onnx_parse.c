@@ -4,14 +4,11 @@
  * Field numbers are those of onnx.proto (ModelProto 7 = graph, …). Nothing is
  * copied but pointers into the file.
  */
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
-#include "nn/graph/onnx.h"
 #include "nn/graph/onnx_internal.h"
 
 void nn_onnx_text(char *out, size_t cap, nn_view name)
@@ -173,22 +170,6 @@ static sotto_status make_tables(nn_onnx_loader *l, const counts *n)
 
 /* ---- The graph's parts --------------------------------------------------- */
 
-/* The bytes of a field (a name, an embedded message); empty where there are
- * none. */
-static nn_view bytes_field(nn_view message, uint64_t number)
-{
-    nn_pb_reader reader = nn_pb_open(message);
-    nn_pb_field field;
-    nn_view out = {0};
-
-    while (nn_pb_next(&reader, &field)) {
-        if (field.number == number && field.wire == NN_PB_BYTES) {
-            out = field.bytes;
-        }
-    }
-    return out;
-}
-
 /* Appends the names of one NodeProto field to the pool. */
 static size_t take_names(nn_onnx_loader *l, nn_view proto, uint64_t number)
 {
@@ -210,9 +191,9 @@ static sotto_status parse_node(nn_onnx_loader *l, nn_view proto)
     nn_onnx_node *node = &l->nodes[l->n_nodes++];
 
     node->proto = proto;
-    node->name = bytes_field(proto, 3);
-    node->op = bytes_field(proto, 4);
-    node->domain = bytes_field(proto, 7);
+    node->name = nn_pb_bytes(proto, 3);
+    node->op = nn_pb_bytes(proto, 4);
+    node->domain = nn_pb_bytes(proto, 7);
     node->inputs = l->names + l->n_names;
     node->n_inputs = take_names(l, proto, 1);
     node->outputs = l->names + l->n_names;
@@ -237,7 +218,7 @@ static sotto_status parse_node(nn_onnx_loader *l, nn_view proto)
 
 static sotto_status parse_initializer(nn_onnx_loader *l, nn_view proto)
 {
-    const nn_view name = bytes_field(proto, 8);
+    const nn_view name = nn_pb_bytes(proto, 8);
     char text[100];
 
     if (name.len == 0) {
@@ -259,7 +240,7 @@ static sotto_status parse_initializer(nn_onnx_loader *l, nn_view proto)
 /* An input that is no initialiser (old files list those, too). */
 static sotto_status parse_input_name(nn_onnx_loader *l, nn_view proto)
 {
-    const nn_view name = bytes_field(proto, 1);
+    const nn_view name = nn_pb_bytes(proto, 1);
     char first[100], second[100];
 
     if (name.len == 0) {
@@ -269,7 +250,7 @@ static sotto_status parse_input_name(nn_onnx_loader *l, nn_view proto)
         return SOTTO_OK;
     }
     if (l->input_proto.len != 0) {
-        nn_onnx_text(first, sizeof first, bytes_field(l->input_proto, 1));
+        nn_onnx_text(first, sizeof first, nn_pb_bytes(l->input_proto, 1));
         nn_onnx_text(second, sizeof second, name);
         return nn_onnx_fail(l, SOTTO_ERR_UNSUPPORTED,
                             "the model has several inputs ('%s', '%s'); "
@@ -286,13 +267,13 @@ static sotto_status parse_output_name(nn_onnx_loader *l, nn_view proto)
 
     if (l->output_name.len != 0) {
         nn_onnx_text(first, sizeof first, l->output_name);
-        nn_onnx_text(second, sizeof second, bytes_field(proto, 1));
+        nn_onnx_text(second, sizeof second, nn_pb_bytes(proto, 1));
         return nn_onnx_fail(l, SOTTO_ERR_UNSUPPORTED,
                             "the model has several outputs ('%s', '%s'); "
                             "supported is one, the scores",
                             first, second);
     }
-    l->output_name = bytes_field(proto, 1);
+    l->output_name = nn_pb_bytes(proto, 1);
     return SOTTO_OK;
 }
 
@@ -333,7 +314,7 @@ static sotto_status parse_graph(nn_onnx_loader *l)
 /* One OperatorSetIdProto. */
 static void take_opset(nn_onnx_loader *l, nn_view proto)
 {
-    const nn_view domain = bytes_field(proto, 1);
+    const nn_view domain = nn_pb_bytes(proto, 1);
     nn_pb_reader reader = nn_pb_open(proto);
     nn_pb_field field;
 
@@ -403,157 +384,4 @@ void nn_onnx_clear(nn_onnx_loader *l)
     sotto_free(l->symbols);
     sotto_free(l->names);
     sotto_free(l->nodes);
-}
-
-/* ---- The input ----------------------------------------------------------- */
-
-/* One TensorShapeProto.Dimension: its value, 0 where it is symbolic. */
-static sotto_status dimension(nn_onnx_loader *l, size_t *out, nn_view proto,
-                              size_t number)
-{
-    nn_pb_reader reader = nn_pb_open(proto);
-    nn_pb_field field;
-    bool symbolic = true;
-    int64_t value = 0;
-
-    while (nn_pb_next(&reader, &field)) {
-        if (field.number == 1 && field.wire == NN_PB_VARINT) {
-            value = (int64_t)field.value;
-            symbolic = false;
-        }
-    }
-    /* Some exporters write a symbolic batch as 0 or -1. */
-    if (number == 0 && (value == 0 || value == -1)) {
-        symbolic = true;
-        value = 0;
-    }
-    if (reader.damaged || value < 0 || value > (int64_t)NN_MAX_ELEMENTS) {
-        return nn_onnx_fail(l, SOTTO_ERR_FORMAT,
-                            "dimension %zu of the input is %lld; expected 1 to "
-                            "%zu",
-                            number, (long long)value, NN_MAX_ELEMENTS);
-    }
-    if (number > 0 && (symbolic || value == 0)) {
-        return nn_onnx_fail(l, SOTTO_ERR_UNSUPPORTED,
-                            "dimension %zu of the input is not fixed; only the "
-                            "first one, the batch, may be symbolic",
-                            number);
-    }
-    *out = (size_t)value;
-    return SOTTO_OK;
-}
-
-sotto_status nn_onnx_parse_input(nn_onnx_loader *l, nn_view *name,
-                                 nn_shape *shape)
-{
-    const nn_view tensor = bytes_field(bytes_field(l->input_proto, 2), 1);
-    const nn_view dims = bytes_field(tensor, 2);
-    nn_pb_reader reader = nn_pb_open(tensor);
-    nn_pb_field field;
-    uint64_t type = 0;
-    size_t rank = 0, dim[NN_MAX_RANK + 1];
-
-    *name = bytes_field(l->input_proto, 1);
-    while (nn_pb_next(&reader, &field)) {
-        if (field.number == 1 && field.wire == NN_PB_VARINT) {
-            type = field.value;
-        }
-    }
-    if (type != NN_ONNX_FLOAT) {
-        return nn_onnx_fail(l, SOTTO_ERR_UNSUPPORTED,
-                            "the input has element type %llu; supported is "
-                            "float32 (1)",
-                            (unsigned long long)type);
-    }
-    reader = nn_pb_open(dims);
-    while (nn_pb_next(&reader, &field)) {
-        if (field.number != 1 || field.wire != NN_PB_BYTES) {
-            continue;
-        }
-        if (rank == NN_MAX_RANK + 1) {
-            return nn_onnx_fail(l, SOTTO_ERR_UNSUPPORTED,
-                                "the input has more than %d dimensions",
-                                NN_MAX_RANK + 1);
-        }
-        SOTTO_TRY(dimension(l, &dim[rank], field.bytes, rank));
-        rank++;
-    }
-    if (rank < 2) {
-        return nn_onnx_fail(l, SOTTO_ERR_UNSUPPORTED,
-                            "the input has %zu dimensions; expected a batch "
-                            "dimension and at least one more",
-                            rank);
-    }
-    l->batch = dim[0];
-    *shape = (nn_shape){.rank = (int)rank - 1};
-    memcpy(shape->dim, dim + 1, (rank - 1) * sizeof *dim);
-    return SOTTO_OK;
-}
-
-/* ---- Metadata ------------------------------------------------------------ */
-
-/* "sotto.range.<tensor>" = "<min> <max>". Ranges of tensors that are not in
- * the graph (a value that was folded away) are no harm. */
-static sotto_status take_range(nn_onnx_loader *l, nn_view tensor,
-                               const char *value)
-{
-    const nn_onnx_symbol *symbol = nn_onnx_lookup(l, tensor);
-    char name[100];
-    char *end;
-    const double min = strtod(value, &end);
-    const char *middle = end;
-    const double max = strtod(middle, &end);
-
-    if (middle == value || end == middle || *end != '\0' || !isfinite(min) ||
-        !isfinite(max) || min > max) {
-        nn_onnx_text(name, sizeof name, tensor);
-        return nn_onnx_fail(l, SOTTO_ERR_FORMAT,
-                            "the range of '%s' is '%.60s'; expected two finite "
-                            "numbers, min and max",
-                            name, value);
-    }
-    if (symbol != NULL && symbol->kind == NN_ONNX_VALUE) {
-        nn_graph_set_range(l->graph, symbol->node, min, max);
-    }
-    return SOTTO_OK;
-}
-
-/* Longest key and value that are kept. */
-#define MAX_METADATA_BYTES 4096
-#define MAX_METADATA_ENTRIES (2 * NN_MAX_NODES)
-
-static sotto_status take_metadata(nn_onnx_loader *l, nn_view proto)
-{
-    const size_t prefix = strlen(NN_ONNX_RANGE_PREFIX);
-    const nn_view name = bytes_field(proto, 1);
-    char key[NN_MAX_NAME_BYTES + 32], value[MAX_METADATA_BYTES];
-
-    nn_onnx_text(key, sizeof key, name);
-    nn_onnx_text(value, sizeof value, bytes_field(proto, 2));
-    if (strncmp(key, NN_ONNX_RANGE_PREFIX, prefix) == 0) {
-        return take_range(
-            l, (nn_view){.data = name.data + prefix, .len = name.len - prefix},
-            value);
-    }
-    return nn_graph_set_metadata(l->graph, key, value, l->err);
-}
-
-sotto_status nn_onnx_parse_metadata(nn_onnx_loader *l)
-{
-    nn_pb_reader reader =
-        nn_pb_open((nn_view){.data = l->file, .len = l->len_bytes});
-    nn_pb_field field;
-    int n = 0;
-
-    while (nn_pb_next(&reader, &field)) {
-        if (field.number == 14 && field.wire == NN_PB_BYTES) {
-            if (n++ == MAX_METADATA_ENTRIES) {
-                return nn_onnx_fail(l, SOTTO_ERR_UNSUPPORTED,
-                                    "more than %d metadata entries",
-                                    MAX_METADATA_ENTRIES);
-            }
-            SOTTO_TRY(take_metadata(l, field.bytes));
-        }
-    }
-    return SOTTO_OK;
 }

@@ -103,6 +103,20 @@ bool nn_pb_next(nn_pb_reader *reader, nn_pb_field *field)
     }
 }
 
+nn_view nn_pb_bytes(nn_view message, uint64_t number)
+{
+    nn_pb_reader reader = nn_pb_open(message);
+    nn_pb_field field;
+    nn_view out = {0};
+
+    while (nn_pb_next(&reader, &field)) {
+        if (field.number == number && field.wire == NN_PB_BYTES) {
+            out = field.bytes;
+        }
+    }
+    return out;
+}
+
 float nn_pb_float_of(uint64_t bits)
 {
     const uint32_t low = (uint32_t)bits;

@@ -55,6 +55,10 @@ bool nn_pb_next(nn_pb_reader *reader, nn_pb_field *field);
  * damage. */
 bool nn_pb_varint(nn_pb_reader *reader, uint64_t *value);
 
+/* The bytes of a field (a name, an embedded message), the last one if there are
+ * several; empty where there is none. */
+nn_view nn_pb_bytes(nn_view message, uint64_t number);
+
 /* Little-endian float from 4 bytes, or from the low half of a fixed32. */
 float nn_pb_float(const uint8_t *data);
 float nn_pb_float_of(uint64_t bits);
