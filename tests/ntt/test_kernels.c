@@ -315,6 +315,7 @@ static void test_ntt_backend_cap_reads_the_environment(void **state)
     } cases[] = {{"portable", SOTTO_OK, NTT_BACKEND_PORTABLE},
                  {"avx2", SOTTO_OK, NTT_BACKEND_AVX2},
                  {"ifma", SOTTO_OK, NTT_BACKEND_IFMA},
+                 {"avx22", SOTTO_ERR_PARAM, NTT_BACKEND_PORTABLE},
                  {"AVX2", SOTTO_ERR_PARAM, NTT_BACKEND_PORTABLE},
                  {"", SOTTO_ERR_PARAM, NTT_BACKEND_PORTABLE}};
     const char *old = getenv("SOTTO_BACKEND");

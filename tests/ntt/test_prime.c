@@ -114,6 +114,17 @@ static void test_ntt_prime_search_takes_the_nearest(void **state)
     }
 }
 
+static void test_ntt_prime_search_breaks_ties_upwards(void **state)
+{
+    (void)state;
+    const ntt_ring ring = ntt_ring_init(3);
+    const uint64_t want[2] = {113, 97}; /* both 8 away from 105 */
+    uint64_t got[2];
+    assert_int_equal(ntt_prime_search(got, 2, &ring, log2(105), NULL, 0, NULL),
+                     SOTTO_OK);
+    assert_memory_equal(got, want, sizeof got);
+}
+
 static void test_ntt_prime_search_avoids(void **state)
 {
     (void)state;
@@ -210,6 +221,7 @@ int main(void)
         cmocka_unit_test(test_ntt_prime_is_on_hard_numbers),
         cmocka_unit_test(test_ntt_prime_search_known_answers),
         cmocka_unit_test(test_ntt_prime_search_takes_the_nearest),
+        cmocka_unit_test(test_ntt_prime_search_breaks_ties_upwards),
         cmocka_unit_test(test_ntt_prime_search_avoids),
         cmocka_unit_test(test_ntt_prime_search_refuses),
         cmocka_unit_test(test_ntt_prime_search_runs_out),
