@@ -190,13 +190,15 @@ double nn_plan_weight_scale(const nn_plan *plan, const nn_network *network,
  * range: |weight·factor| < 2^31 (nn_plan_verify checks all weights). */
 int32_t nn_plan_weight(double weight, double factor);
 
-/* Hook for nn_network_run that replaces weights and biases by what the plan's
- * integers stand for: the network with rounded weights, against which the HE
- * error is measured. arg: the nn_plan_rounding below. */
+/* What nn_plan_round_group works with; both borrowed. */
 typedef struct nn_plan_rounding {
     const nn_plan *plan;
     const nn_network *network;
 } nn_plan_rounding;
+
+/* Hook for nn_network_run that replaces weights and biases by what the plan's
+ * integers stand for: the network with rounded weights, against which the HE
+ * error is measured. arg: an nn_plan_rounding. */
 void nn_plan_round_group(void *arg, size_t step, nn_group *group);
 
 #endif

@@ -251,15 +251,14 @@ sotto_status nn_images_read_bytes(nn_images *images, uint8_t *pixels,
         }
         part *p = &images->parts[at];
         SOTTO_TRY(part_seek(images, at, first + k - p->first, err));
-        const uint64_t index = p->next;
-        p->next = UINT64_MAX; /* unknown until the image is whole */
         const sotto_status status =
             read_one(images, p, pixels + k * nn_image_pixels(images->shape),
                      labels != NULL ? labels + k : NULL, err);
         if (status != SOTTO_OK) {
+            p->next = UINT64_MAX; /* somewhere inside the image */
             return status;
         }
-        p->next = index + 1;
+        p->next++;
     }
     return SOTTO_OK;
 }
