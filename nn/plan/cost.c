@@ -6,12 +6,12 @@
 nn_cost_table nn_cost_default(void)
 {
     return (nn_cost_table){
-        .butterfly = 1.5,
-        .multiply = 2.5,
-        .accumulate = 1.0,
-        .convert = 1.0,
-        .gemm_word = 0.16,
-        .gemm_gather = 1.5,
-        .gemm_reduce = 3.0,
+        .butterfly = 1.25,
+        .multiply = 2,
+        .accumulate = 1.1,
+        .convert = 1.5,
+        .gemm_word = 0.03,
+        .gemm_gather = 0.5,
+        .gemm_reduce = 1.7,
     };
 }
