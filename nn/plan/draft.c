@@ -138,6 +138,7 @@ static bool judge_scales(judge *j)
         }
         j->terms.product_bits[k] = out->scale_bits;
         need_bits(j, out->segment, made, out->scale_bits);
+        draft->step[k].segment = out->segment;
         const int target = draft->step[k].target_bits;
         if (target == 0) {
             continue;
@@ -149,6 +150,7 @@ static bool judge_scales(judge *j)
         }
         draft->removed[out->segment].bits = removed;
         out->segment = draft->n_segments++;
+        draft->step[k].segment = out->segment;
         out->scale_bits = target;
         need_bits(j, out->segment, made, target);
     }

@@ -48,6 +48,7 @@ typedef struct nn_draft_step {
     int target_bits;         /* scale after a rescale behind it; 0: none */
     bool relinearise_source; /* filled in by judging, like the rest */
     bool relinearise;
+    int segment; /* of the tensor made */
 } nn_draft_step;
 
 /* A group of primes that is removed at once, or the base that stays. */

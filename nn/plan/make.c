@@ -145,7 +145,6 @@ static void set_levels(rlwe_params_literal *params, const nn_draft *draft)
 static void set_steps(nn_plan *plan, const nn_draft *draft,
                       const nn_search *search)
 {
-    int level = 0;
     bool keys = false;
     plan->n_steps = search->n_steps;
     for (int k = 0; k < plan->n_steps; k++) {
@@ -159,8 +158,7 @@ static void set_steps(nn_plan *plan, const nn_draft *draft,
         step->relinearise_source = from->relinearise_source;
         step->relinearise = from->relinearise;
         keys = keys || from->relinearise || from->relinearise_source;
-        level += from->target_bits > 0;
-        step->level = level;
+        step->level = from->segment;
         step->range = exp2(search->range_bits[k + 1]);
     }
     if (keys) {
