@@ -8,8 +8,9 @@
  * A backend may leave entries NULL; selection fills them from portable.
  *
  * Common to all entries unless stated: limbs are uint64_t[n], 64-byte aligned,
- * values in [0,q) in and out; an output may be exactly one of the inputs of the
- * same shape, never overlap it partly; constant time in the values.
+ * values in [0,q) in and out, n a multiple of 8; an output may be exactly one
+ * of the inputs of the same shape, never overlap it partly; constant time in
+ * the values.
  */
 #ifndef SOTTO_NTT_KERNELS_H
 #define SOTTO_NTT_KERNELS_H
@@ -22,7 +23,9 @@
 #include "ntt/zq.h"
 
 /* Constants of a conversion of k residues to one target modulus t:
- * y = Σ centre(x_i)·factor_i mod t (SPEC §5.1). */
+ * y = Σ centre(x_i)·factor_i mod t (SPEC §5.1).
+ * range: factor_i·q_i ≡ product (mod t) for every i, so that centring may be
+ * done by subtracting product once for each x_i > (q_i - 1)/2. */
 typedef struct ntt_convert {
     size_t k;
     const uint64_t *from;   /* [k] source moduli q_i */

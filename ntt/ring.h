@@ -7,6 +7,9 @@
  *
  * NTT order (SPEC §4): position i of a transformed polynomial a holds
  *     a(psi^(2·brv(i)+1)),  brv = reversal of log2 N bits.
+ * Example: N = 8, q = 17, psi = 3: the polynomial X becomes
+ * (3, 14, 5, 12, 10, 7, 11, 6), and 0 + X + 2X^2 + … + 7X^7 becomes
+ * (6, 8, 5, 2, 13, 0, 12, 5).
  * Slot order: slot j is the value at zeta^(5^j), its conjugate at
  * zeta^(-5^j); X -> X^(5^r) rotates the slots by r to the left
  * (slot j receives slot j+r), X -> X^(2N-1) conjugates.

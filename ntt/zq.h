@@ -42,11 +42,12 @@ static inline uint64_t zq_sign_mask(uint64_t d)
     return mask;
 }
 
-/* a - q if a >= q, else a.   range: a in [0,2q) -> [0,q) */
+/* a - q if a >= q, else a.   range: a in [0,2q), q < 2^62 -> [0,q); so that
+ * zq_correct(a, 2·q) takes a modulus' [0,4q) to [0,2q). */
 static inline uint64_t zq_correct(uint64_t a, uint64_t q)
 {
     const uint64_t d = a - q;
-    /* d wraps, setting bit 63, exactly when a < q, since a < 2q < 2^61. */
+    /* d wraps, setting bit 63, exactly when a < q, since a, q < 2^63. */
     return d + (q & zq_sign_mask(d));
 }
 

@@ -124,6 +124,35 @@ static void assert_forward(const ntt_table *table, const uint64_t *a,
     free(t);
 }
 
+/* Values made with another implementation (Python). */
+static void test_ntt_forward_known_answers(void **state)
+{
+    (void)state;
+    const struct {
+        uint64_t q;
+        uint64_t root;
+        uint64_t in[8];
+        uint64_t out[8];
+    } cases[] = {
+        {17, 3, {0, 1}, {3, 14, 5, 12, 10, 7, 11, 6}},
+        {17, 3, {0, 1, 2, 3, 4, 5, 6, 7}, {6, 8, 5, 2, 13, 0, 12, 5}},
+        {70368744210433,
+         8876290083934,
+         {1, 2, 3, 4, 5, 6, 7, 8},
+         {47687192850134, 48494642474331, 58144925444676, 55722491702583,
+          66745969953010, 46946424821247, 32848939561477, 65621878455148}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        ntt_table *table = table_of(3, cases[i].q);
+        uint64_t a[8];
+        assert_int_equal(table->root, cases[i].root);
+        memcpy(a, cases[i].in, sizeof a);
+        ntt_kernels_portable()->forward(a, table);
+        assert_memory_equal(a, cases[i].out, sizeof a);
+        ntt_table_free(table);
+    }
+}
+
 static void test_ntt_forward_by_definition(void **state)
 {
     (void)state;
@@ -310,6 +339,7 @@ int main(void)
         cmocka_unit_test(test_ntt_table_holds_powers_of_the_root),
         cmocka_unit_test(test_ntt_table_new_refuses),
         cmocka_unit_test(test_ntt_table_new_survives_failed_allocations),
+        cmocka_unit_test(test_ntt_forward_known_answers),
         cmocka_unit_test(test_ntt_forward_by_definition),
         cmocka_unit_test(test_ntt_forward_large_at_some_points),
         cmocka_unit_test(test_ntt_ranges_at_the_largest_primes),

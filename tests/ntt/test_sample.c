@@ -88,6 +88,38 @@ static void test_ntt_sample_error_by_definition(void **state)
     assert_int_equal(out[1000], 99);
 }
 
+/* The key 00 01 02 … 1f; values made with another implementation (Python). */
+static void test_ntt_sample_known_answers(void **state)
+{
+    (void)state;
+    static const int8_t ternary[16] = {0, -1, 1, 0, 1, 0,  -1, -1,
+                                       1, -1, 0, 0, 0, -1, 1,  1};
+    static const int8_t error[16] = {1,  2,  -5, 2, -2, 2, -4, 0,
+                                     -3, -3, -2, 4, -4, 2, -5, -4};
+    static const uint64_t small[12] = {57, 13, 10, 50, 43, 63,
+                                       37, 66, 24, 19, 29, 27};
+    static const uint64_t large[6] = {50448517280248, 58454823467244,
+                                      15823269298589, 23302333147661,
+                                      15573275289452, 885578850547};
+    const ntt_kernels *k = ntt_kernels_portable();
+    const zq_modulus mod_small = zq_modulus_init(97);
+    const zq_modulus mod_large = zq_modulus_init(70368744210433);
+    sotto_seed key;
+    int8_t out[16];
+    uint64_t wide[12];
+    for (size_t i = 0; i < sizeof key.bytes; i++) {
+        key.bytes[i] = (uint8_t)i;
+    }
+    ntt_sample_ternary(out, 16, &key, k);
+    assert_memory_equal(out, ternary, sizeof out);
+    ntt_sample_error(out, 16, &key, k);
+    assert_memory_equal(out, error, sizeof out);
+    ntt_sample_uniform(wide, 12, &key, &mod_small, k);
+    assert_memory_equal(wide, small, sizeof small);
+    ntt_sample_uniform(wide, 6, &key, &mod_large, k);
+    assert_memory_equal(wide, large, sizeof large);
+}
+
 /* A shorter sample is the beginning of a longer one; n need not fill a block.
  */
 static void test_ntt_sample_prefixes_agree(void **state)
@@ -207,6 +239,7 @@ int main(void)
         cmocka_unit_test(test_ntt_sample_uniform_rejects_in_order),
         cmocka_unit_test(test_ntt_sample_ternary_by_definition),
         cmocka_unit_test(test_ntt_sample_error_by_definition),
+        cmocka_unit_test(test_ntt_sample_known_answers),
         cmocka_unit_test(test_ntt_sample_prefixes_agree),
         cmocka_unit_test(test_ntt_sample_error_is_binomial),
         cmocka_unit_test(test_ntt_sample_ternary_is_uniform),
