@@ -210,7 +210,7 @@ static sotto_status unsupported(nn_onnx_loader *l)
                         all_const(l->now) ? " on constants" : "");
 }
 
-/* Makes the node's constant result; frees it again on error. */
+/* Makes the node's constant result; it belongs to its symbol at once. */
 static sotto_status take_constant(nn_onnx_loader *l, bool *done)
 {
     nn_onnx_symbol *output = l->now->outputs[0];
@@ -223,9 +223,7 @@ static sotto_status take_constant(nn_onnx_loader *l, bool *done)
     } else {
         status = nn_onnx_fold_node(l, &output->constant, done);
     }
-    if (status != SOTTO_OK) {
-        nn_onnx_const_free(l, &output->constant);
-    } else if (*done) {
+    if (status == SOTTO_OK && *done) {
         output->kind = NN_ONNX_CONST;
     }
     return status;

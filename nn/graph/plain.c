@@ -43,7 +43,6 @@ static void find_last_use(int *last, const nn_graph *graph, int id)
             last[node->inputs[k]] = i;
         }
     }
-    last[id] = id + 1;
 }
 
 /* Gives every node the first buffer that is free when it is made. */

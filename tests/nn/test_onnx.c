@@ -823,6 +823,13 @@ static void test_nn_onnx_read_refuses_broken_constants(void **state)
     emit_bytes(t, 9, "1234567", 7);
     refuse(with_tensor(t), SOTTO_ERR_FORMAT, "dimensions for 2 elements");
 
+    emit_int(t, 1, 2);
+    emit_int(t, 2, 1);
+    for (int i = 0; i < 3; i++) { /* one too many */
+        emit_float(t, 4, 1.0F);
+    }
+    refuse(with_tensor(t), SOTTO_ERR_FORMAT, "data for 3");
+
     emit_int(t, 1, (int64_t)1 << 28);
     emit_int(t, 1, (int64_t)1 << 28);
     emit_int(t, 2, 1);

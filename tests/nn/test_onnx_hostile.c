@@ -240,6 +240,37 @@ static void test_nn_onnx_read_refuses_large_values(void **state)
     emit_free(m);
 }
 
+/* One constant that many nodes would each copy. */
+static void test_nn_onnx_read_refuses_many_copies(void **state)
+{
+    static const float w[64 * 200] = {0};
+    const int n = 100;
+    nn_graph *graph;
+    sotto_error err;
+    emit_model *m = emit_new(13);
+    char all[1000] = "";
+
+    (void)state;
+    emit_input(m, "x", 2, DIMS(-1, 200));
+    emit_output(m, "y");
+    for (int k = 0; k < n; k++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "d%d", k);
+        emit_attr_int(m, "transB", 1);
+        emit_node(m, "Gemm", "x w", name);
+        (void)snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s",
+                       k > 0 ? " " : "", name);
+    }
+    emit_attr_int(m, "axis", 1);
+    emit_node(m, "Concat", all, "y");
+    emit_floats(m, "w", 2, DIMS(64, 200), w, EMIT_RAW);
+    emit_finish(m);
+    assert_int_equal(nn_onnx_read(&graph, m->model.data, m->model.len, &err),
+                     SOTTO_ERR_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "weights of the network are too large"));
+    emit_free(m);
+}
+
 /* A name must not drive a terminal. */
 static void test_nn_onnx_read_cleans_names(void **state)
 {
@@ -340,6 +371,7 @@ int main(void)
         cmocka_unit_test(test_nn_onnx_read_of_scrambled_files),
         cmocka_unit_test(test_nn_onnx_read_of_nothing),
         cmocka_unit_test(test_nn_onnx_read_refuses_large_values),
+        cmocka_unit_test(test_nn_onnx_read_refuses_many_copies),
         cmocka_unit_test(test_nn_onnx_read_cleans_names),
         cmocka_unit_test(test_nn_onnx_survives_any_failed_allocation),
         cmocka_unit_test(test_nn_network_survives_any_failed_allocation),
