@@ -26,6 +26,10 @@
 #define CALIBRATION_IMAGES 400
 #define IMAGES 200
 
+/* Measured deviation over the plan's bound: 200 slots of noise with heavy tails
+ * say it to some 20 %, and the largest of several scores is taken. */
+#define RATIO_LIMIT 1.5
+
 /* What was seen over all networks. */
 typedef struct summary {
     int planned, refused;
@@ -92,7 +96,7 @@ static void check_network(uint64_t seed, summary *sum)
     /* What decoding rounds, in a network whose scores are constants. */
     const double exact = 0x1p-40 * plan->step[plan->n_steps - 1].range;
     const double ratio = std / (plan->he_noise_std + exact);
-    assert_true(ratio <= 1);
+    assert_true(ratio <= RATIO_LIMIT);
     assert_true(worst <= plan->he_error + exact);
     check_bits(&bw, bytes, len_bytes);
     sum->planned++;
