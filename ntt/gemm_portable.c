@@ -236,21 +236,21 @@ static void pack_rows(int16_t *panel, const uint64_t *const *row, size_t column,
     }
 }
 
-/* Packs the terms [first, first + len) of 8 columns; len a multiple of 8. */
+/* Packs the terms [first, first + len) of 8 columns. Behind the last row the
+ * panel keeps what it has: the weights there are zero. */
 static void pack_panel(const gemm_cut *cut, const ntt_gemm *job, size_t column,
                        size_t first, size_t len, uint64_t q)
 {
     static const uint64_t zeros[PANEL_COLUMNS] = {0};
-    for (size_t i = 0; i < len; i += 4) {
-        if (first + i + 4 <= job->k) {
-            pack_rows(cut->panel + i, job->in + first + i, column, q,
-                      cut->x_words);
-            continue;
-        }
+    const size_t rows = job->k - first < len ? job->k - first : len;
+    size_t i = 0;
+    for (; i + 4 <= rows; i += 4) {
+        pack_rows(cut->panel + i, job->in + first + i, column, q, cut->x_words);
+    }
+    if (i < rows) {
         const uint64_t *row[4];
         for (size_t r = 0; r < 4; r++) {
-            row[r] = first + i + r < job->k ? job->in[first + i + r] + column
-                                            : zeros;
+            row[r] = i + r < rows ? job->in[first + i + r] + column : zeros;
         }
         pack_rows(cut->panel + i, row, 0, q, cut->x_words);
     }
@@ -350,6 +350,9 @@ void ntt_gemm_portable(const ntt_gemm *job, const zq_modulus *mod,
 {
     gemm_cut cut = make_cut(job, mod, scratch);
     const size_t n_sums = job->m * (size_t)cut.x_words * PANEL_COLUMNS;
+    memset(cut.panel, 0,
+           (size_t)cut.x_words * PANEL_COLUMNS * PANEL_STRIDE *
+               sizeof *cut.panel);
     pack_weights(&cut, job);
     choose_chunk(&cut, job->m);
     for (size_t column = 0; column < job->n; column += PANEL_COLUMNS) {

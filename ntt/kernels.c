@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cpu.h"
+#include "ntt/portable_internal.h"
 
 /* A backend that this build contains. */
 typedef struct built_backend {
@@ -45,13 +46,13 @@ sotto_status ntt_backend_cap(ntt_backend *cap, sotto_error *err)
                       wanted);
 }
 
-/* Fills the entries that a backend leaves to portable. */
-static void fill_missing(ntt_kernels *k, const ntt_kernels *portable)
+void ntt_kernels_fill(ntt_kernels *kernels)
 {
+    const ntt_kernels *portable = ntt_kernels_portable();
 #define FILL(entry)                                                            \
     do {                                                                       \
-        if (k->entry == NULL) {                                                \
-            k->entry = portable->entry;                                        \
+        if (kernels->entry == NULL) {                                          \
+            kernels->entry = portable->entry;                                  \
         }                                                                      \
     } while (0)
     FILL(forward);
@@ -70,18 +71,16 @@ static void fill_missing(ntt_kernels *k, const ntt_kernels *portable)
     FILL(permute);
     FILL(stream_blocks);
 #undef FILL
-    /* A product and its scratch size belong together. */
-    if (k->gemm == NULL || k->gemm_scratch == NULL) {
-        k->gemm = portable->gemm;
-        k->gemm_scratch = portable->gemm_scratch;
+    if (kernels->gemm == NULL || kernels->gemm_scratch == NULL) {
+        kernels->gemm = portable->gemm;
+        kernels->gemm_scratch = portable->gemm_scratch;
     }
 }
 
 ntt_kernels ntt_kernels_choose(const zq_modulus *mod, ntt_backend cap)
 {
     const unsigned features = sotto_cpu_features();
-    const ntt_kernels *portable = ntt_kernels_portable();
-    const ntt_kernels *best = portable;
+    const ntt_kernels *best = ntt_kernels_portable();
     for (size_t i = 0; i < sizeof built_in / sizeof built_in[0]; i++) {
         const ntt_kernels *k = built_in[i].kernels();
         if (built_in[i].rank <= cap && (k->cpu_features & ~features) == 0 &&
@@ -90,6 +89,6 @@ ntt_kernels ntt_kernels_choose(const zq_modulus *mod, ntt_backend cap)
         }
     }
     ntt_kernels chosen = *best;
-    fill_missing(&chosen, portable);
+    ntt_kernels_fill(&chosen);
     return chosen;
 }

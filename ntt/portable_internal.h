@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The parts of the portable backend that have files of their own.
- * Contracts: the entries of the same name in ntt/kernels.h.
+ * The parts of the portable backend that have files of their own (contracts:
+ * the entries of the same name in ntt/kernels.h), and the rule by which
+ * portable stands in for what a backend leaves out.
  */
 #ifndef SOTTO_NTT_PORTABLE_INTERNAL_H
 #define SOTTO_NTT_PORTABLE_INTERNAL_H
@@ -19,5 +20,9 @@ void ntt_gemm_portable(const ntt_gemm *job, const zq_modulus *mod,
 
 /* gemm_portable.c: ntt_kernels.gemm_scratch. */
 size_t ntt_gemm_scratch_portable(const ntt_gemm *job, const zq_modulus *mod);
+
+/* kernels.c: fills the entries that are NULL from portable; gemm and
+ * gemm_scratch together, since they belong to each other. */
+void ntt_kernels_fill(ntt_kernels *kernels);
 
 #endif

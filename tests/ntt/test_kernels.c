@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ntt/portable_internal.h"
 #include "tests/ref/kernels.h"
 #include "tests/ref/pattern.h"
 #include "tests/ref/ring.h"
@@ -357,6 +358,23 @@ static void test_ntt_kernels_choose_leaves_nothing_out(void **state)
     }
 }
 
+static void test_ntt_kernels_fill_takes_portable(void **state)
+{
+    (void)state;
+    const ntt_kernels *portable = ntt_kernels_portable();
+    ntt_kernels empty = {.name = portable->name,
+                         .cpu_features = portable->cpu_features,
+                         .max_q_bits = portable->max_q_bits};
+    ntt_kernels_fill(&empty);
+    assert_memory_equal(&empty, portable, sizeof empty);
+    /* What is there stays; half of a pair does not. */
+    ntt_kernels some = {.add = ref_kernels.add, .gemm = ref_kernels.gemm};
+    ntt_kernels_fill(&some);
+    assert_true(some.add == ref_kernels.add && some.sub == portable->sub);
+    assert_true(some.gemm == portable->gemm);
+    assert_true(some.gemm_scratch == portable->gemm_scratch);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -365,6 +383,7 @@ int main(void)
         cmocka_unit_test(test_kernels_stream_blocks_matches),
         cmocka_unit_test(test_ntt_backend_cap_reads_the_environment),
         cmocka_unit_test(test_ntt_kernels_choose_leaves_nothing_out),
+        cmocka_unit_test(test_ntt_kernels_fill_takes_portable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
