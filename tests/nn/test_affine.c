@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "nn/graph/fold.h"
 #include "tests/support/nn_reference.h"
 
@@ -121,6 +122,59 @@ static void test_nn_cursor_groups_hold_all_rows(void **state)
         nn_network_free(network);
         nn_graph_free(graph);
     }
+}
+
+/* Adds all groups of a map to a hash. */
+static void hash_groups(sotto_sha256 *hash, const nn_affine *affine)
+{
+    nn_groups *groups;
+    nn_cursor *cursor;
+
+    OK(nn_groups_new(&groups, affine, NULL, NULL));
+    OK(nn_cursor_new(&cursor, affine, groups, NULL));
+    for (size_t g = 0; g < groups->n_groups; g++) {
+        const nn_group group = nn_cursor_group(cursor, g);
+        const size_t block = group.n_rows * group.n_inputs;
+        sotto_sha256_update(hash, group.rows,
+                            group.n_rows * sizeof *group.rows);
+        sotto_sha256_update(hash, group.inputs,
+                            group.n_inputs * sizeof *group.inputs);
+        sotto_sha256_update(hash, group.weights, block * sizeof *group.weights);
+        sotto_sha256_update(hash, group.biases,
+                            group.n_rows * sizeof *group.biases);
+    }
+    nn_cursor_free(cursor);
+    nn_groups_free(groups);
+}
+
+/* Integer weights of ciphertext products follow from these bits: any compiler
+ * must make the same ones. */
+static void test_nn_cursor_group_known_answer(void **state)
+{
+    const nn_fold_options fold = {.max_shift = 1e6};
+    sotto_sha256 hash;
+    uint8_t digest[SOTTO_HASH_BYTES];
+    char text[2 * SOTTO_HASH_BYTES + 1];
+
+    (void)state;
+    sotto_sha256_init(&hash);
+    for (uint64_t seed = 1; seed <= 30; seed++) {
+        nn_graph *graph = test_random_network(seed, TEST_NET_SQUARES);
+        nn_network *network;
+        OK(nn_network_new(&network, graph, &fold, NULL));
+        for (size_t k = 0; k < network->n_steps; k++) {
+            if (network->steps[k].kind == NN_STEP_AFFINE) {
+                hash_groups(&hash, network->steps[k].affine);
+            }
+        }
+        nn_network_free(network);
+        nn_graph_free(graph);
+    }
+    sotto_sha256_final(&hash, digest);
+    sotto_hex(text, digest, sizeof digest);
+    assert_string_equal(
+        text,
+        "5da0e5f427290d9222068443af4ba8bbdc37f30a4ea408e07997ffffbe63314b");
 }
 
 /* Appends a convolution with weights that do not matter. */
@@ -289,6 +343,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nn_cursor_groups_hold_all_rows),
+        cmocka_unit_test(test_nn_cursor_group_known_answer),
         cmocka_unit_test(test_nn_groups_of_cryptonets),
         cmocka_unit_test(test_nn_groups_see_through_pools_and_reshapes),
         cmocka_unit_test(test_nn_groups_of_a_residual_block),
