@@ -180,6 +180,14 @@ static sotto_status nothing_fits(const hunt *h, int last_log2_n,
             h->nearest->he_error, h->search->he_target,
             h->nearest->rounding_error, h->search->rounding_target);
     }
+    if (h->search->allow_insecure) {
+        return sotto_fail(err, SOTTO_ERR_LEVEL,
+                          "no choice of scales and at most %d moduli carries "
+                          "the network's %d steps at N = 2^%d; use a larger "
+                          "ring, fewer activations, or smaller ranges (see "
+                          "--calibrate)",
+                          RNS_MAX_LIMBS, h->search->n_steps, last_log2_n);
+    }
     const int bound = rlwe_security_max_log2(last_log2_n, h->search->security);
     return sotto_fail(err, SOTTO_ERR_LEVEL,
                       "the network with its %d steps needs more than the %d "
