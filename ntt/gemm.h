@@ -30,7 +30,7 @@ uint64_t ntt_gemm_row_norm(const int32_t *weight, size_t m, size_t k);
 /* Products of 16-bit words that the portable kernel does for one product of a
  * weight of at most largest_weight in absolute value and a residue of q: words
  * of the residue times words of the weight, 1 … 12. Its time is about
- * m·k·n/11.5 cycles for each, 2.3 cycles per residue that it gathers, and 8 to
+ * m·k·n/10.5 cycles for each, 2.3 cycles per residue that it gathers, and 8 to
  * 21 per residue of the output.
  * math: the residue takes the least b with (q-1)/2 <= Σ_{i<b} 2^(16i)·(2^15-1):
  * 2 below 2^32 - 2^16, 3 below 2^48 - 2^32 - 2^16; the weight takes 1 below
