@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cpu.h"
+#include "base/mem.h"
 #include "ntt/portable_internal.h"
 
 /* A backend that this build contains. */
@@ -91,4 +92,23 @@ ntt_kernels ntt_kernels_choose(const zq_modulus *mod, ntt_backend cap)
     ntt_kernels chosen = *best;
     ntt_kernels_fill(&chosen);
     return chosen;
+}
+
+sotto_status ntt_kernels_prepare(ntt_table *table, const ntt_kernels *kernels,
+                                 sotto_error *err)
+{
+    void *twiddles = NULL;
+    if (kernels->twiddle_bytes != NULL) {
+        const size_t len_bytes = kernels->twiddle_bytes(table);
+        twiddles = sotto_calloc(len_bytes, 1);
+        if (twiddles == NULL) {
+            return sotto_fail(err, SOTTO_ERR_MEMORY,
+                              "out of memory for %zu bytes of %s twiddles",
+                              len_bytes, kernels->name);
+        }
+        kernels->twiddle_init(twiddles, table);
+    }
+    sotto_free(table->twiddles);
+    table->twiddles = twiddles;
+    return SOTTO_OK;
 }

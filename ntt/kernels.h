@@ -50,6 +50,12 @@ typedef struct ntt_kernels {
     unsigned cpu_features; /* sotto_cpu_feature bits that it needs */
     int max_q_bits;        /* largest modulus it accepts */
 
+    /* Twiddle factors in the form and order that forward and inverse of this
+     * backend want: their size in bytes, and their making from the table.
+     * NULL: none, the table's own are used. */
+    size_t (*twiddle_bytes)(const ntt_table *table);
+    void (*twiddle_init)(void *twiddles, const ntt_table *table);
+
     /* Forward negacyclic NTT in place.
      * order: natural coefficients -> bit-reversed values (ring.h) */
     void (*forward)(uint64_t *a, const ntt_table *table);
@@ -142,5 +148,11 @@ sotto_status ntt_backend_cap(ntt_backend *cap,
  * processor can run, that accepts q, and that is not above cap; missing entries
  * filled from portable. */
 ntt_kernels ntt_kernels_choose(const zq_modulus *mod, ntt_backend cap);
+
+/* Makes a table ready for the transforms of these kernels, instead of those it
+ * was ready for before. A new table is ready for the portable ones.
+ * error: SOTTO_ERR_MEMORY; the table is then as it was. */
+sotto_status ntt_kernels_prepare(ntt_table *table, const ntt_kernels *kernels,
+                                 sotto_error *err) SOTTO_MUST_CHECK;
 
 #endif

@@ -102,6 +102,8 @@ static sotto_status add_limbs(rns_ring *ring, const uint64_t *q, int n_limbs,
         ring->limb[i].kernels =
             ntt_kernels_choose(&ring->limb[i].table->mod, cap);
         ring->n_limbs = i + 1;
+        SOTTO_TRY(ntt_kernels_prepare(ring->limb[i].table,
+                                      &ring->limb[i].kernels, err));
     }
     return SOTTO_OK;
 }

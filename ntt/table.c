@@ -59,6 +59,7 @@ sotto_status ntt_table_new(ntt_table **table, const ntt_ring *ring, uint64_t q,
 void ntt_table_free(ntt_table *table)
 {
     if (table != NULL) {
+        sotto_free(table->twiddles);
         sotto_free(table->forward);
         sotto_free(table);
     }

@@ -26,6 +26,8 @@ typedef struct ntt_table {
     uint64_t *forward_shoup; /* [n] */
     uint64_t *inverse;       /* [n] */
     uint64_t *inverse_shoup; /* [n] */
+    void *twiddles; /* the chosen backend's own (ntt_kernels_prepare), or NULL;
+                     * owned */
 } ntt_table;
 
 /* Makes the table of q, a prime ≡ 1 modulo the root order.

@@ -44,6 +44,7 @@ static void fixture_set(fixture *f, int log2_n, uint64_t q,
     f->want = want;
     f->n = ring.n;
     assert_int_equal(ntt_table_new(&f->table, &ring, q, NULL), SOTTO_OK);
+    assert_int_equal(ntt_kernels_prepare(f->table, got, NULL), SOTTO_OK);
     f->in = aligned_alloc(64, (MAX_ROWS + 4) * f->n * sizeof *f->in);
     f->map = malloc(f->n * sizeof *f->map);
     assert_true(f->in != NULL && f->map != NULL);
