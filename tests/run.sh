@@ -100,7 +100,9 @@ wait
 
 for file in "$work"/*.skipped; do
     if [ -e "$file" ]; then
-        sed 's/^[^-#]*-* *\(.*\)# *SKIP */skipped: \1/' "$file"
+        # "ok N - NAME # SKIP REASON"; CMocka writes "ok N # SKIP NAME".
+        sed -e 's/^[^-#]*- *\(.*[^ ]\) *# *SKIP */skipped: \1: /' \
+            -e 's/^[^-#]*# *SKIP */skipped: /' "$file"
     fi
 done
 for file in "$work"/*.failed; do
