@@ -114,9 +114,14 @@ void show_plan(text_out *out, const nn_plan *plan, const rlwe_context *context,
 {
     show_ring(out, plan, context);
     const uint64_t batches = nn_plan_batches(plan, plan->images);
-    text_printf(out, "images      %" PRIu64 " in %" PRIu64 " batch%s of %zu\n",
+    text_printf(out, "images      %" PRIu64 " in %" PRIu64 " batch%s of %zu",
                 plan->images, batches, batches == 1 ? "" : "es",
                 nn_plan_slots(plan));
+    const uint64_t room = batches * nn_plan_slots(plan);
+    if (plan->images < room) {
+        text_printf(out, ": %" PRIu64 " slots stay empty", room - plan->images);
+    }
+    text_put(out, "\n");
     if (plan->n_keys == 0) {
         text_put(out, "keys        the server needs none\n");
     } else {
