@@ -114,6 +114,7 @@ static sotto_status make_plan(app_state *app, nn_plan **plan,
             .security = options->security != NULL ? atoi(options->security) : 0,
             .allow_insecure = options->insecure,
             .public_key = options->public_key,
+            .plain_chain = options->plain_chain,
             .statistics = options->calibrate != NULL ? &statistics : NULL,
             .mean = normalise->mean,
             .std = normalise->std,
@@ -265,6 +266,18 @@ static sotto_status explain(text_out *out, const nn_plan *plan,
     return status;
 }
 
+/* What was chosen and what else came near. */
+static void show_choices(text_out *out, const nn_plan *plan)
+{
+    text_put(out, "\nchoices (predicted server time, one core)\n");
+    for (int i = 0; i < plan->n_choices; i++) {
+        const nn_plan_choice *c = &plan->choice[i];
+        text_printf(out, "  %-9s  N = %-6d %2d limbs, QP %3.0f bits, %s  %s\n",
+                    text_of_seconds(c->seconds).text, 1 << c->log2_n, c->limbs,
+                    c->log2_qp, c->keys ? "keys   " : "no keys", c->what);
+    }
+}
+
 static sotto_status write_json(const nn_plan *plan, const rlwe_context *context,
                                const nn_plan_bytes *bytes,
                                const plan_options *options, sotto_error *err)
@@ -290,6 +303,7 @@ static sotto_status show(app_state *app, const nn_plan *plan,
     show_plan(&out, plan, context, &bytes);
     text_put(&out, "\n");
     show_steps(&out, plan);
+    show_choices(&out, plan);
     if (options->explain) {
         SOTTO_TRY(explain(&out, plan, options, err));
     }
@@ -348,6 +362,8 @@ static const opt_spec specs[] = {
      "bits of security (default 128)", 0, 0, false},
     {"--log2-n", OPT_COUNT, offsetof(plan_options, log2_n), "L",
      "ring degree 2^L (default: searched)", 10, 17, false},
+    {"--plain-chain", OPT_FLAG, offsetof(plan_options, plain_chain), NULL,
+     "one rescale behind every operation, to compare with", 0, 0, false},
     {"--public", OPT_FLAG, offsetof(plan_options, public_key), NULL,
      "allow encryption under a public key", 0, 0, false},
     {"--insecure-parameters", OPT_FLAG, offsetof(plan_options, insecure), NULL,

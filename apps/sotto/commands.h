@@ -37,6 +37,7 @@ typedef struct plan_options {
     double rounding_error;
     double confidence;
     uint64_t log2_n;
+    bool plain_chain;
 } plan_options;
 
 /* Plans options->model and writes options->out.

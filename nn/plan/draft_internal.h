@@ -38,6 +38,7 @@ typedef struct nn_search {
     int security;
     bool allow_insecure;
     bool public_key;
+    bool plain_chain;
     uint64_t images;
     nn_cost_table cost;
 } nn_search;
@@ -123,10 +124,13 @@ void nn_propagate(const nn_search *search, const nn_error_terms *terms,
 /* The largest HE error that is predicted from such variances. */
 double nn_he_error(const nn_search *search, const nn_error *error);
 
-/* Finds the best draft for ring degrees log2_n in [first, last].
+/* Finds the best drafts for ring degrees log2_n in [first, last], each with
+ * other places of rescales or another degree, cheapest first.
+ * shape: best [NN_PLAN_CHOICES]; *n_best of them are filled, at least one.
  * error: SOTTO_ERR_LEVEL with what is needed and the cheapest fix. */
-sotto_status nn_draft_search(nn_draft *best, const nn_search *search,
-                             int first_log2_n, int last_log2_n,
+sotto_status nn_draft_search(nn_draft *best, int *n_best,
+                             const nn_search *search, int first_log2_n,
+                             int last_log2_n,
                              sotto_error *err) SOTTO_MUST_CHECK;
 
 /* Makes the plan's moduli, levels, gadget and steps from a judged draft.

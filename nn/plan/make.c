@@ -302,6 +302,7 @@ static sotto_status prepare(nn_search *search, nn_plan *plan,
     search->security = options->security ? options->security : 128;
     search->allow_insecure = options->allow_insecure;
     search->public_key = options->public_key;
+    search->plain_chain = options->plain_chain;
     search->images = options->images ? options->images : 1;
     search->cost = nn_cost_default();
     SOTTO_TRY(set_ranges(search, plan, network, statistics,
@@ -319,6 +320,32 @@ static sotto_status prepare(nn_search *search, nn_plan *plan,
     return SOTTO_OK;
 }
 
+/* Says in words and figures what the search found. */
+static void describe(nn_plan_choice *choice, const nn_draft *draft,
+                     const nn_search *search)
+{
+    *choice = (nn_plan_choice){.log2_n = draft->log2_n,
+                               .limbs = nn_draft_limbs(draft, 0),
+                               .log2_qp = draft->total_bits,
+                               .keys = draft->special.count > 0,
+                               .seconds = draft->seconds,
+                               .he_error = draft->he_error,
+                               .rounding_error = draft->rounding_error};
+    size_t at = 0;
+    const size_t cap = sizeof(choice->what);
+    for (int k = 0; k < search->n_steps; k++) {
+        if (draft->step[k].target_bits > 0 && at + 1 < cap) {
+            char name[NN_PLAN_NAME_BYTES];
+            plain_name(name, search->network->steps[k].name);
+            at += (size_t)snprintf(choice->what + at, cap - at, "%s%s",
+                                   at > 0 ? ", " : "rescale behind ", name);
+        }
+    }
+    if (at == 0) {
+        (void)snprintf(choice->what, cap, "no rescale");
+    }
+}
+
 static sotto_status make(nn_plan *plan, nn_search *search, nn_draft *draft,
                          const nn_network *network,
                          const nn_plan_options *options,
@@ -327,7 +354,11 @@ static sotto_status make(nn_plan *plan, nn_search *search, nn_draft *draft,
     SOTTO_TRY(prepare(search, plan, network, options, statistics, err));
     const int first = options->log2_n ? options->log2_n : FIRST_LOG2_N;
     const int last = options->log2_n ? options->log2_n : RLWE_MAX_LOG2_N;
-    SOTTO_TRY(nn_draft_search(draft, search, first, last, err));
+    SOTTO_TRY(
+        nn_draft_search(draft, &plan->n_choices, search, first, last, err));
+    for (int i = 0; i < plan->n_choices; i++) {
+        describe(&plan->choice[i], &draft[i], search);
+    }
     plan->images = search->images;
     plan->input_shape = network->input_shape;
     plan->n_inputs = network->n_inputs;
@@ -358,7 +389,7 @@ sotto_status nn_plan_make(nn_plan **plan, const nn_network *network,
     nn_step_facts *facts = NULL;
     sotto_status status = nn_analyse(&facts, network, err);
     nn_plan *made = sotto_calloc(1, sizeof(*made));
-    nn_draft *draft = sotto_calloc(1, sizeof(*draft));
+    nn_draft *draft = sotto_calloc(NN_PLAN_CHOICES, sizeof(*draft));
     nn_search *search = sotto_calloc(1, sizeof(*search));
     if (status == SOTTO_OK && (!made || !draft || !search)) {
         status = sotto_fail(err, SOTTO_ERR_MEMORY, "plan: out of memory");

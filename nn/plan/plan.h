@@ -61,6 +61,21 @@ typedef struct nn_plan_key {
     int gadget;
 } nn_plan_key;
 
+#define NN_PLAN_CHOICES 4
+
+/* One way to run the network that the search came across: the best with its
+ * ring and places of rescales. */
+typedef struct nn_plan_choice {
+    char what[128]; /* "rescale behind conv1, dense1", "no rescale", … */
+    int log2_n;
+    int limbs;
+    double log2_qp;
+    bool keys;
+    double seconds; /* predicted, all images, one core */
+    double he_error;
+    double rounding_error;
+} nn_plan_choice;
+
 /* A plan. Plain data: copying copies everything. */
 typedef struct nn_plan {
     rlwe_params_literal params;
@@ -85,6 +100,8 @@ typedef struct nn_plan {
     double rounding_error; /* predicted largest weight-rounding error */
     double margin_bits;    /* free bits above the largest score at the end */
     double seconds;        /* predicted server time, one core */
+    int n_choices; /* what nn_plan_make chose and the runners-up, best first; */
+    nn_plan_choice choice[NN_PLAN_CHOICES]; /* not part of the text */
     uint8_t id[SOTTO_HASH_BYTES]; /* SHA-256 of the text without this line */
 } nn_plan;
 
@@ -97,7 +114,8 @@ typedef struct nn_plan_options {
     double rounding_target; /* largest rounding error; default 2^-8 of it */
     double confidence;      /* default 20 */
     int log2_n;             /* 0: search */
-    int security;           /* 0: 128 */
+    bool plain_chain; /* one rescale behind every operation: to compare with */
+    int security;     /* 0: 128 */
     bool allow_insecure;
     bool public_key;                 /* also plan for public-key encryption */
     const nn_statistics *statistics; /* NULL: what the model's metadata say */

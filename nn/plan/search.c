@@ -27,7 +27,8 @@
 typedef struct hunt {
     const nn_search *search;
     nn_draft *draft; /* the candidate being varied */
-    nn_draft *best;
+    nn_draft *best;  /* [n_best], cheapest first, no two of one kind */
+    int n_best;
     nn_draft *nearest; /* feasible in size, smallest excess of error */
     double nearest_excess;
 } hunt;
@@ -47,7 +48,44 @@ static double price(const nn_draft *d)
     return d->seconds * keys * (1 + 1e-4 * d->total_bits);
 }
 
-/* Judges the present draft and keeps it if it is the best so far. */
+/* Whether two drafts have the same degree and places of rescales. */
+static bool same_kind(const nn_draft *a, const nn_draft *b, int n_steps)
+{
+    bool same = a->log2_n == b->log2_n;
+    for (int k = 0; same && k < n_steps; k++) {
+        same = (a->step[k].target_bits > 0) == (b->step[k].target_bits > 0);
+    }
+    return same;
+}
+
+/* Puts the present draft, an accepted one, in its place among the best. */
+static void keep(hunt *h)
+{
+    int at = 0;
+    while (at < h->n_best && price(&h->best[at]) <= price(h->draft)) {
+        if (same_kind(&h->best[at], h->draft, h->search->n_steps)) {
+            return;
+        }
+        at++;
+    }
+    int end = at;
+    while (end < h->n_best &&
+           !same_kind(&h->best[end], h->draft, h->search->n_steps)) {
+        end++;
+    }
+    if (end == NN_PLAN_CHOICES) {
+        end--;
+    }
+    if (end < at) {
+        return;
+    }
+    memmove(&h->best[at + 1], &h->best[at],
+            (size_t)(end - at) * sizeof(*h->best));
+    h->best[at] = *h->draft;
+    h->n_best = end + 1 > h->n_best ? end + 1 : h->n_best;
+}
+
+/* Judges the present draft and keeps it if it is among the best so far. */
 static void consider(hunt *h)
 {
     nn_draft_judge(h->draft, h->search);
@@ -62,9 +100,7 @@ static void consider(hunt *h)
         }
         return;
     }
-    if (!h->best->feasible || price(h->draft) < price(h->best)) {
-        *h->best = *h->draft;
-    }
+    keep(h);
 }
 
 /* Varies the bits of all weights alike. Fewer bits are cheaper, so the first
@@ -145,6 +181,21 @@ static void search_deep(hunt *h, int log2_n)
     }
 }
 
+/* The habit: one scale everywhere, a rescale behind every operation. */
+static void search_plain(hunt *h, int log2_n)
+{
+    for (int bits = MIN_TARGET_BITS; bits <= MAX_TARGET_BITS; bits++) {
+        clear_pattern(h, log2_n);
+        h->draft->input_bits = bits;
+        for (int k = 0; k < h->search->n_steps; k++) {
+            h->draft->step[k].weight_bits = bits;
+            h->draft->step[k].target_bits =
+                k + 1 < h->search->n_steps ? bits : 0;
+        }
+        consider(h);
+    }
+}
+
 /* Lowers the bits of one layer at a time while that is accepted and no more
  * expensive. */
 static void refine(hunt *h)
@@ -196,9 +247,9 @@ static sotto_status nothing_fits(const hunt *h, int last_log2_n,
                       h->search->n_steps, bound, last_log2_n);
 }
 
-sotto_status nn_draft_search(nn_draft *best, const nn_search *search,
-                             int first_log2_n, int last_log2_n,
-                             sotto_error *err)
+sotto_status nn_draft_search(nn_draft *best, int *n_best,
+                             const nn_search *search, int first_log2_n,
+                             int last_log2_n, sotto_error *err)
 {
     nn_draft *room = sotto_calloc(2, sizeof(*room));
     if (room == NULL) {
@@ -209,24 +260,28 @@ sotto_status nn_draft_search(nn_draft *best, const nn_search *search,
               .best = best,
               .nearest = &room[1],
               .nearest_excess = HUGE_VAL};
-    memset(best, 0, sizeof(*best));
     for (int log2_n = first_log2_n; log2_n <= last_log2_n; log2_n++) {
         /* A slot costs more in a larger ring; only fewer empty slots speak for
          * it. */
         const uint64_t slots = (uint64_t)1 << (log2_n - 1);
-        if (best->feasible &&
+        if (h.n_best > 0 &&
             (log2_n > best->log2_n + 1 || slots >= 2 * search->images)) {
             break;
         }
-        if (search->n_steps <= SMALL_NETWORK) {
+        if (search->plain_chain) {
+            search_plain(&h, log2_n);
+        } else if (search->n_steps <= SMALL_NETWORK) {
             search_small(&h, log2_n);
         } else {
             search_deep(&h, log2_n);
         }
     }
     sotto_status status = SOTTO_OK;
-    if (best->feasible) {
-        refine(&h);
+    if (h.n_best > 0) {
+        if (!search->plain_chain) {
+            refine(&h);
+        }
+        *n_best = h.n_best;
     } else {
         status = nothing_fits(&h, last_log2_n, err);
     }
