@@ -276,7 +276,7 @@ $(B)/bench/%: $(B)/bench/%.o $(BENCH_HELP_OBJ) $(LIB)
 #: bench        benchmarks as text (BENCH=--json for JSON)
 .PHONY: bench
 bench: $(BENCH_BIN)
-	@for bin in $(BENCH_BIN); do $$bin $(BENCH) || exit 1; done
+	@bench/run.sh $(BENCH) -- $(BENCH_BIN)
 
 # ---- Data, installation -----------------------------------------------------
 

@@ -11,6 +11,7 @@
 #include "base/cpu.h"
 
 #define MAX_SAMPLES 15
+#define QUICK_SAMPLES 5
 #define SAMPLE_NS 2e6
 
 static double now_ns(void)
@@ -20,15 +21,9 @@ static double now_ns(void)
     return 1e9 * (double)t.tv_sec + (double)t.tv_nsec;
 }
 
-static void separate(bench *b)
-{
-    (void)printf("%s", b->first ? "\n" : ",\n");
-    b->first = false;
-}
-
 bench bench_begin(int argc, char **argv, const char *name)
 {
-    bench b = {.first = true};
+    bench b = {.program = name};
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--json") == 0) {
             b.json = true;
@@ -42,18 +37,12 @@ bench bench_begin(int argc, char **argv, const char *name)
             exit(2);
         }
     }
-    char cpu[64];
-    sotto_cpu_name(cpu, sizeof cpu);
-    const char *backend = getenv("SOTTO_BACKEND");
-    backend = backend != NULL ? backend : "best";
-    if (b.json) {
-        (void)printf("{\"bench\": \"%s\", \"cpu\": \"%s\", \"processors\": %d, "
-                     "\"compiler\": \"%s\", \"backend\": \"%s\", "
-                     "\"results\": [",
-                     name, cpu, sotto_cpu_count(), __VERSION__, backend);
-    } else {
+    sotto_cpu_name(b.cpu, sizeof b.cpu);
+    if (!b.json) {
+        const char *backend = getenv("SOTTO_BACKEND");
         (void)printf("%s: %s, %d processors, compiler %s, backend %s\n", name,
-                     cpu, sotto_cpu_count(), __VERSION__, backend);
+                     b.cpu, sotto_cpu_count(), __VERSION__,
+                     backend != NULL ? backend : "best");
     }
     return b;
 }
@@ -73,10 +62,56 @@ static double sample(void (*fn)(void *arg), void *arg, long calls)
     return now_ns() - begin;
 }
 
-double bench_run(bench *b, const char *name, void (*fn)(void *arg), void *arg,
-                 double units, const char *unit_name)
+static void print_json(const bench *b, const bench_case *c, double median,
+                       double p10, double p90)
 {
-    if (b->only != NULL && strstr(name, b->only) == NULL) {
+    (void)printf("{\"name\": \"%s\", \"program\": \"%s\"", c->name, b->program);
+    if (c->backend != NULL) {
+        (void)printf(", \"backend\": \"%s\"", c->backend);
+    }
+    if (c->log2_n > 0) {
+        (void)printf(", \"log2_n\": %d, \"limbs\": %d", c->log2_n, c->limbs);
+    }
+    (void)printf(", \"median_ns\": %.6g, \"p10_ns\": %.6g, \"p90_ns\": %.6g",
+                 median, p10, p90);
+    if (c->units > 0) {
+        (void)printf(", \"units\": %.6g, \"unit\": \"%s\"", c->units, c->unit);
+    }
+    if (c->bytes > 0) {
+        (void)printf(", \"bytes\": %.6g, \"gb_per_s\": %.4g", c->bytes,
+                     c->bytes / median);
+    }
+    (void)printf(", \"cpu\": \"%s\", \"compiler\": \"%s\"}\n", b->cpu,
+                 __VERSION__);
+}
+
+static void print_text(const bench_case *c, double median, double p10,
+                       double p90)
+{
+    char label[96];
+    int at = snprintf(label, sizeof label, "%s", c->name);
+    if (c->log2_n > 0) {
+        at += snprintf(label + at, sizeof label - (size_t)at, " 2^%d x %d",
+                       c->log2_n, c->limbs);
+    }
+    if (c->backend != NULL) {
+        (void)snprintf(label + at, sizeof label - (size_t)at, " %s",
+                       c->backend);
+    }
+    (void)printf("  %-44s %12.1f ns  [%.1f .. %.1f]", label, median, p10, p90);
+    if (c->units > 0) {
+        (void)printf("  %.4g ns/%s", median / c->units, c->unit);
+    }
+    if (c->bytes > 0) {
+        (void)printf("  %.3g GB/s", c->bytes / median);
+    }
+    (void)printf("\n");
+}
+
+double bench_measure(bench *b, const bench_case *what, void (*fn)(void *arg),
+                     void *arg)
+{
+    if (b->only != NULL && strstr(what->name, b->only) == NULL) {
         return 0;
     }
     /* Doubling also warms caches, pages and clock. */
@@ -85,40 +120,43 @@ double bench_run(bench *b, const char *name, void (*fn)(void *arg), void *arg,
         calls *= 2;
     }
     double samples[MAX_SAMPLES];
-    const int n = b->quick ? 5 : MAX_SAMPLES;
+    const int n = b->quick ? QUICK_SAMPLES : MAX_SAMPLES;
     for (int i = 0; i < n; i++) {
         samples[i] = sample(fn, arg, calls) / (double)calls;
     }
     qsort(samples, (size_t)n, sizeof samples[0], by_size);
     const double median = samples[n / 2];
-    const double spread = (samples[3 * n / 4] - samples[n / 4]) / 2 / median;
+    const double p10 = samples[n / 10];
+    const double p90 = samples[n - 1 - n / 10];
     if (b->json) {
-        separate(b);
-        (void)printf("  {\"name\": \"%s\", \"ns\": %.6g, \"spread\": %.4f, "
-                     "\"units\": %.6g, \"unit\": \"%s\"}",
-                     name, median, spread, units, unit_name);
+        print_json(b, what, median, p10, p90);
     } else {
-        (void)printf("  %-38s %14.1f ns ±%4.1f %%  %9.4g ns/%s\n", name, median,
-                     100 * spread, median / units, unit_name);
+        print_text(what, median, p10, p90);
     }
     (void)fflush(stdout);
     return median;
 }
 
+double bench_run(bench *b, const char *name, void (*fn)(void *arg), void *arg,
+                 double units, const char *unit_name)
+{
+    const bench_case c = {.name = name, .units = units, .unit = unit_name};
+    return bench_measure(b, &c, fn, arg);
+}
+
 void bench_ratio(bench *b, const char *name, double ratio)
 {
     if (b->json) {
-        separate(b);
-        (void)printf("  {\"name\": \"%s\", \"ratio\": %.6g}", name, ratio);
+        (void)printf("{\"name\": \"%s\", \"program\": \"%s\", \"ratio\": "
+                     "%.6g}\n",
+                     name, b->program, ratio);
     } else {
-        (void)printf("  %-38s %14.2f\n", name, ratio);
+        (void)printf("  %-44s %12.2f\n", name, ratio);
     }
 }
 
 int bench_end(bench *b)
 {
-    if (b->json) {
-        (void)printf("\n]}\n");
-    }
+    (void)b;
     return 0;
 }

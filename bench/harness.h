@@ -1,35 +1,54 @@
 /* SPDX-License-Identifier: MIT
- * Measuring: median and spread of repeated runs, as text or JSON.
+ * Measuring: median and deciles of repeated runs, as text or JSON.
  *
  *     bench b = bench_begin(argc, argv, "ntt");
- *     const double one = bench_run(&b, "forward", run_ntt, &args, n,
- * "butterfly"); bench_ratio(&b, "portable / avx2", other / one); return
- * bench_end(&b);
+ *     const bench_case c = {.name = "ntt_forward", .backend = "avx2",
+ *                           .log2_n = 13, .limbs = 1, .units = n,
+ *                           .unit = "butterfly"};
+ *     const double one = bench_measure(&b, &c, run_ntt, &args);
+ *     bench_ratio(&b, "portable / avx2", other / one);
+ *     return bench_end(&b);
  *
  * Options of every program: --json, --quick (few repetitions), and a word that
- * results must contain to be run.
+ * names must contain to be run. JSON is one object per line, without brackets,
+ * so that several programs' output can be joined (bench/run.sh).
  */
 #ifndef SOTTO_BENCH_HARNESS_H
 #define SOTTO_BENCH_HARNESS_H
 
 #include <stdbool.h>
 
-/* A program's settings and place in the output. */
+/* A program's settings. */
 typedef struct bench {
     bool json;
     bool quick;
-    bool first; /* no comma yet */
+    const char *program;
     const char *only;
+    char cpu[64];
 } bench;
+
+/* What is measured. Zeroed fields are left out. */
+typedef struct bench_case {
+    const char *name;
+    const char *backend;
+    int log2_n;
+    int limbs;
+    double units;     /* pieces of work in one call … */
+    const char *unit; /* … of this kind */
+    double bytes;     /* moved by one call */
+} bench_case;
 
 /* Reads the options and prints the environment: processor, compiler, number of
  * processors, backend (SOTTO_BACKEND). Ends the program on a wrong option. */
 bench bench_begin(int argc, char **argv, const char *name);
 
 /* Calls fn(arg) until a sample takes 2 ms at least, takes 15 samples (5 with
- * --quick), prints median, spread (half the distance of the quartiles over the
- * median) and time for each of units pieces of work called unit_name.
- * Returns the median time of one call in ns; 0 when not selected. */
+ * --quick), and prints median, 10th and 90th percentile, and time for each
+ * unit. Returns the median time of one call in ns; 0 when not selected. */
+double bench_measure(bench *b, const bench_case *what, void (*fn)(void *arg),
+                     void *arg);
+
+/* bench_measure with a name and units only. */
 double bench_run(bench *b, const char *name, void (*fn)(void *arg), void *arg,
                  double units, const char *unit_name);
 
