@@ -144,6 +144,16 @@ static sotto_status check_bound(double magnitude, double bound, int level,
                       magnitude, level, bound);
 }
 
+/* A bound of the coefficients that decides how many words they are cut into:
+ * one word where all are small, as those of images are, else what the modulus
+ * allows. */
+static double coarse_bound(double largest, double modulus_bound)
+{
+    const bool is_small = largest < CKKS_ROUND_ONE_WORD;
+    sotto_declassify(&is_small, sizeof is_small); /* one bit, see encode.h */
+    return is_small ? CKKS_ROUND_ONE_WORD : modulus_bound;
+}
+
 /* Slots -> real coefficients times scale, in coefficient[N]. */
 static void embed_scaled(const ckks_encoder *encoder, double *coefficient,
                          const double *re, const double *im, size_t count,
@@ -207,10 +217,10 @@ sotto_status ckks_encode(const ckks_encoder *encoder,
     SOTTO_ASSERT(coefficient != NULL);
     embed_scaled(encoder, coefficient, re, im, count, scale);
     const double bound = ckks_half_modulus(context, level);
-    const sotto_status status =
-        check_bound(largest_magnitude(coefficient, n), bound, level, err);
+    const double largest = largest_magnitude(coefficient, n);
+    const sotto_status status = check_bound(largest, bound, level, err);
     if (status == SOTTO_OK) {
-        reduce(context, out, coefficient, bound, level);
+        reduce(context, out, coefficient, coarse_bound(largest, bound), level);
     }
     sotto_arena_release(arena, mark);
     return status;

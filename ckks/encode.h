@@ -39,8 +39,8 @@ void ckks_encoder_free(ckks_encoder *encoder);
  * error: SOTTO_ERR_RANGE when a value is not finite or a coefficient reaches
  * half the modulus of the level (value and bound in the message).
  * cost: one FFT of N/2, limbs NTTs; scratch: ckks_encode_scratch bytes.
- * secret: no data-dependent branch or address except the range check's
- * outcome. */
+ * secret: no data-dependent branch or address except the outcomes of the range
+ * check and of one comparison: whether any coefficient reaches 2^50. */
 sotto_status ckks_encode(const ckks_encoder *encoder,
                          const rlwe_context *context, uint64_t *out,
                          const double *re, const double *im, size_t count,

@@ -35,7 +35,7 @@ double ckks_half_modulus(const rlwe_context *context, int level)
 int ckks_round_words(double bound)
 {
     int n_words = 1;
-    double limit = 0x1p+50;
+    double limit = CKKS_ROUND_ONE_WORD;
     while (bound > limit && n_words < CKKS_MAX_WORDS) {
         limit *= 0x1p+48;
         n_words++;
@@ -87,6 +87,12 @@ void ckks_round_reduce(uint64_t *out, const zq_modulus *mod,
         weight_sum = zq_add(weight_sum, weight[k], mod->q);
     }
     const uint64_t offset = zq_mul(WORD_OFFSET, weight_sum, mod);
+    if (n_words == 1) {
+        for (size_t i = 0; i < count; i++) {
+            out[i] = zq_sub(zq_reduce_u64(word[0][i], mod), offset, mod->q);
+        }
+        return;
+    }
     for (size_t i = 0; i < count; i++) {
         zq_u128 sum = word[0][i];
         for (int k = 1; k < n_words; k++) {

@@ -23,6 +23,9 @@
 /* Coefficients that are cut at once. */
 #define CKKS_ROUND_BLOCK 64
 
+/* Coefficients below this fit one word. */
+#define CKKS_ROUND_ONE_WORD 0x1p+50
+
 /* Half the modulus of a level as a double, a little too small (by a relative
  * 2^-40); at most the largest double. */
 double ckks_half_modulus(const rlwe_context *context, int level);
