@@ -33,15 +33,27 @@ typedef struct ntt_convert {
     uint64_t product;       /* Q mod t: what one centring subtracts */
 } ntt_convert;
 
-/* A product of an integer matrix with residue rows. */
+/* Rows of a block-sparse matrix that read the same inputs. */
+typedef struct ntt_gemm_block {
+    size_t m;           /* output rows, >= 1 */
+    size_t k;           /* inputs, >= 1 */
+    const uint32_t *in; /* [k] which rows of ntt_gemm.in, in any order */
+} ntt_gemm_block;
+
+/* A product of an integer matrix with residue rows. The matrix is dense, or
+ * blocks below each other, such as the windows of a convolution. */
 typedef struct ntt_gemm {
-    size_t m;                  /* output rows, >= 1 */
+    size_t m;                  /* output rows, >= 1; of all blocks */
     size_t k;                  /* input rows, >= 1 */
     size_t n;                  /* columns: residues per row, a multiple of 8 */
-    const int32_t *weight;     /* [m][k], |w| < 2^31 */
+    const int32_t *weight;     /* [m][k], |w| < 2^31; for blocks: [m][k] of
+                                * each block, one after the other */
     uint64_t row_norm;         /* at least the largest Σ|w| of a row; < 2^45 */
     const uint64_t *const *in; /* k pointers to n residues each */
     uint64_t *const *out;      /* m pointers to n residues each; no alias */
+    size_t n_blocks;           /* 0: dense, and then … */
+    size_t block_k;            /* … unused: at least the k of any block */
+    const ntt_gemm_block *block; /* … unused: their m add up to the job's */
 } ntt_gemm;
 
 /* A backend. */
@@ -118,9 +130,9 @@ typedef struct ntt_kernels {
      * scratch: gemm_scratch(job) bytes, 64-byte aligned. */
     void (*gemm)(const ntt_gemm *job, const zq_modulus *mod, void *scratch);
 
-    /* Bytes of scratch that gemm wants for a job. Depends on q, m, k and
-     * row_norm only (weight, in and out are not read) and does not fall when
-     * one of these grows. */
+    /* Bytes of scratch that gemm wants for a job. Depends on q, m, k, row_norm,
+     * n_blocks and block_k only (no pointer is followed) and does not fall when
+     * one of these grows, n_blocks from 0 to 1 excepted. */
     size_t (*gemm_scratch)(const ntt_gemm *job, const zq_modulus *mod);
 
     /* ChaCha20 blocks as sotto_chacha20_blocks (base/prng.h). */

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: MIT
+ * Cuts a matrix product into tiles and packs their weights; see
+ * gemm_internal.h.
+ */
+#include "ntt/gemm_internal.h"
+
+#include <string.h>
+
+/* One word while |w| stays below this, whatever the chunks become; a longer
+ * one only if a row's mean |w| leaves chunks of 12 pairs or so, since adding up
+ * a chunk costs as much as 5 pairs. */
+#define SINGLE_WEIGHT_MAX 2047
+#define LONG_WEIGHT_MAX 32767
+#define LONG_WEIGHT_MEAN (GEMM_NORM_LIMIT / 24)
+
+/* Rows [first, first + rows) of one block, before they are packed. */
+typedef struct tile_source {
+    const int32_t *weight; /* [rows][k] */
+    size_t rows;
+    size_t k;
+} tile_source;
+
+/* Where the next tile is packed. */
+typedef struct tile_cursor {
+    uint32_t *in;
+    int32_t *weight;
+    uint64_t *constant;
+} tile_cursor;
+
+int gemm_x_words(const zq_modulus *mod)
+{
+    const uint64_t largest = mod->q >> 1;
+    uint64_t reach = 0x7fff7fff;
+    int words = 2;
+    while (reach < largest) {
+        reach = (reach << 16) + 0x7fff;
+        words++;
+    }
+    return words;
+}
+
+static int split_words(uint64_t largest)
+{
+    if (largest <= SINGLE_WEIGHT_MAX) {
+        return 1;
+    }
+    return largest < (uint64_t)1 << 21 ? 2 : 3;
+}
+
+size_t gemm_tiles_need(const ntt_gemm *job)
+{
+    const bool is_dense = job->n_blocks == 0;
+    const size_t blocks = is_dense ? 1 : job->n_blocks;
+    const size_t pairs = ((is_dense ? job->k : job->block_k) + 1) / 2;
+    const size_t words = (size_t)split_words(job->row_norm);
+    return sotto_arena_need(job->m, sizeof(gemm_tile)) +
+           sotto_arena_need(job->m, sizeof(uint64_t)) +
+           sotto_arena_need(blocks * pairs, 2 * sizeof(uint32_t)) +
+           sotto_arena_need(words * job->m * pairs, sizeof(int32_t));
+}
+
+static inline uint32_t magnitude(int32_t w)
+{
+    return w < 0 ? 0u - (uint32_t)w : (uint32_t)w;
+}
+
+/* Words that the weights of a tile take. */
+static int words_of(const tile_source *from)
+{
+    uint32_t largest = 0;
+    uint64_t norm = 0;
+    for (size_t r = 0; r < from->rows; r++) {
+        uint64_t sum = 0;
+        for (size_t i = 0; i < from->k; i++) {
+            const uint32_t w = magnitude(from->weight[r * from->k + i]);
+            largest = w > largest ? w : largest;
+            sum += w;
+        }
+        norm = sum > norm ? sum : norm;
+    }
+    if (largest <= LONG_WEIGHT_MAX && norm <= LONG_WEIGHT_MEAN * from->k) {
+        return 1;
+    }
+    return split_words(largest);
+}
+
+/* Takes the lowest of `words` words from *w; the last is all of it. */
+static inline int32_t take_word(int32_t *w, int words)
+{
+    const int32_t half = 1 << (GEMM_WEIGHT_WORD_BITS - 1);
+    if (words == 1) {
+        return *w;
+    }
+    /* Unsigned, since *w + half may pass 2^31; the word is right even so. */
+    const int32_t low =
+        (int32_t)(((uint32_t)*w + (uint32_t)half) & (uint32_t)(2 * half - 1)) -
+        half;
+    *w = (int32_t)(((int64_t)*w - low) / (2 * half));
+    return low;
+}
+
+static void pack_weights(int32_t *packed, const tile_source *from, int words)
+{
+    const size_t n_pairs = (from->k + 1) / 2;
+    for (size_t r = 0; r < from->rows; r++) {
+        const int32_t *w = from->weight + r * from->k;
+        for (size_t p = 0; p < n_pairs; p++) {
+            int32_t first = w[2 * p];
+            int32_t second = 2 * p + 1 < from->k ? w[2 * p + 1] : 0;
+            int32_t *to = packed + p * from->rows + r;
+            for (int left = words; left > 0; left--) {
+                const uint32_t low = (uint32_t)take_word(&first, left);
+                const uint32_t high = (uint32_t)take_word(&second, left);
+                *to = (int32_t)((low & 0xffff) | high << 16);
+                to += n_pairs * from->rows;
+            }
+        }
+    }
+}
+
+/* True when no row of any chunk passes GEMM_NORM_LIMIT. */
+static bool chunk_fits(const gemm_tile *tile, size_t chunk)
+{
+    const size_t n = (size_t)tile->weight_words * tile->n_pairs;
+    for (size_t r = 0; r < tile->rows; r++) {
+        uint32_t norm = 0;
+        for (size_t p = 0; p < n; p++) {
+            const size_t at = p % tile->n_pairs;
+            const int32_t w = tile->weight[p * tile->rows + r];
+            norm = at % chunk == 0 ? 0 : norm;
+            norm += magnitude((int16_t)w) + magnitude(w >> 16);
+            if (norm > GEMM_NORM_LIMIT) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* Equal chunks, the fewest that fit. One pair always fits, since a weight word
+ * is at most 2^15 - 1. */
+static size_t choose_chunk(const gemm_tile *tile)
+{
+    size_t n_chunks = 1;
+    size_t chunk = tile->n_pairs;
+    while (!chunk_fits(tile, chunk)) {
+        n_chunks += 1 + n_chunks / 8;
+        chunk = (tile->n_pairs + n_chunks - 1) / n_chunks;
+    }
+    return chunk;
+}
+
+/* h·Σw mod q for each row. */
+static void make_constants(uint64_t *constant, const tile_source *from,
+                           const zq_modulus *mod)
+{
+    for (size_t r = 0; r < from->rows; r++) {
+        int64_t sum = 0;
+        for (size_t i = 0; i < from->k; i++) {
+            sum += from->weight[r * from->k + i];
+        }
+        constant[r] = zq_mul(zq_from_i64(sum, mod), mod->q >> 1, mod);
+    }
+}
+
+/* Places of the inputs of a block; an odd last one is its own partner, with
+ * weight 0. */
+static void place_inputs(uint32_t *place, const ntt_gemm *job,
+                         const ntt_gemm_block *block, size_t stride)
+{
+    for (size_t i = 0; i < (block->k + 1) / 2 * 2; i++) {
+        const size_t at = i < block->k ? i : block->k - 1;
+        const size_t row = block->in == NULL ? at : block->in[at];
+        SOTTO_ASSERT(row < job->k && row <= UINT32_MAX / stride);
+        place[i] = (uint32_t)(row * stride);
+    }
+}
+
+/* Cuts one block into tiles of nearly equal height. Returns their number. */
+static size_t cut_block(gemm_tile *tile, tile_cursor *at,
+                        const ntt_gemm_block *block, const int32_t *weight,
+                        uint64_t *const *out, size_t max_rows,
+                        const zq_modulus *mod)
+{
+    const size_t n_tiles = (block->m + max_rows - 1) / max_rows;
+    size_t done = 0;
+    for (size_t t = 0; t < n_tiles; t++) {
+        const size_t rows = block->m / n_tiles + (t < block->m % n_tiles);
+        const tile_source from = {weight + done * block->k, rows, block->k};
+        tile[t] = (gemm_tile){.rows = rows,
+                              .n_pairs = (block->k + 1) / 2,
+                              .weight_words = words_of(&from),
+                              .in = at->in,
+                              .weight = at->weight,
+                              .constant = at->constant,
+                              .out = out + done};
+        pack_weights(at->weight, &from, tile[t].weight_words);
+        make_constants(at->constant, &from, mod);
+        tile[t].chunk = choose_chunk(&tile[t]);
+        at->weight += (size_t)tile[t].weight_words * tile[t].n_pairs * rows;
+        at->constant += rows;
+        done += rows;
+    }
+    at->in += (block->k + 1) / 2 * 2;
+    return n_tiles;
+}
+
+gemm_tiles gemm_tiles_make(const ntt_gemm *job, const zq_modulus *mod,
+                           size_t max_rows, size_t panel_columns,
+                           sotto_arena *arena)
+{
+    const ntt_gemm_block all = {.m = job->m, .k = job->k};
+    const size_t n_blocks = job->n_blocks == 0 ? 1 : job->n_blocks;
+    const ntt_gemm_block *block = job->n_blocks == 0 ? &all : job->block;
+    const zq_u128 bound = (zq_u128)(job->row_norm + 3) * (mod->q >> 1);
+    gemm_tiles tiles = {.x_words = gemm_x_words(mod),
+                        .is_short = bound >> 63 == 0};
+    const size_t max_pairs =
+        ((job->n_blocks == 0 ? job->k : job->block_k) + 1) / 2;
+    const size_t words = (size_t)split_words(job->row_norm);
+    const size_t stride = (size_t)tiles.x_words * panel_columns;
+    gemm_tile *tile = sotto_arena_take(arena, job->m, sizeof *tile);
+    tile_cursor at;
+    at.constant = sotto_arena_take(arena, job->m, sizeof *at.constant);
+    at.in =
+        sotto_arena_take(arena, n_blocks * max_pairs, 2 * sizeof *at.in);
+    at.weight = sotto_arena_take(arena, words * job->m * max_pairs,
+                                 sizeof *at.weight);
+    SOTTO_ASSERT(tile && at.constant && at.in && at.weight);
+    const int32_t *weight = job->weight;
+    uint64_t *const *out = job->out;
+    for (size_t b = 0; b < n_blocks; b++) {
+        SOTTO_ASSERT(block[b].k <= 2 * max_pairs);
+        place_inputs(at.in, job, &block[b], stride);
+        tiles.n_tiles += cut_block(tile + tiles.n_tiles, &at, &block[b], weight,
+                                   out, max_rows, mod);
+        weight += block[b].m * block[b].k;
+        out += block[b].m;
+    }
+    tiles.tile = tile;
+    return tiles;
+}
