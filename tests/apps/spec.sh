@@ -1,13 +1,16 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# SPEC.md is enough to decrypt: tests/spec/decrypt.py, written from it, finds
-# what sotto decrypt finds, and the pixels in a seeded upload.
+# SPEC.md is enough: tests/spec/decrypt.py, written from it, finds what sotto
+# decrypt finds, and the pixels in a seeded upload; tests/spec/compute.py makes
+# the keys and ciphertexts of its vectors.
 . "$(dirname "$0")/../support/apps.sh"
 
 if ! command -v python3 >/dev/null 2>&1; then
     skip "decryption by the specification" "python3 is absent"
     finish
 fi
+check "compute.py makes the files of SPEC §15" \
+    python3 "$root/tests/spec/compute.py" "$root/SPEC.md"
 tiny 20 || {
     fail "a tiny network" "training or planning failed"
     finish

@@ -51,9 +51,9 @@ def prf(root, label, obj=0, index=0, digit=0, limb=0):
     return chacha20_block(middle[:32], digit, struct.pack("<IQ", limb, obj))[:32]
 
 
-def uniform(seed, modulus_id, q, n):
+def uniform(seed, modulus_id, q, n, digit=0):
     """n residues by rejection from the stream of one limb."""
-    key = prf(seed, LABEL_UNIFORM, limb=modulus_id)
+    key = prf(seed, LABEL_UNIFORM, digit=digit, limb=modulus_id)
     mask = (1 << q.bit_length()) - 1
     out = []
     counter = 0
