@@ -2,8 +2,7 @@
  * Real coefficients -> residues: round to the nearest integer (ties to even),
  * then reduce exactly, without a branch on the value.
  *
- *     x = rint(x) + fraction,   rint(x) = Σ_k word_k·2^(48k),   |word_k| <=
- * 2^51
+ *     x = rint(x) + fraction,  rint(x) = Σ_k word_k·2^(48k),  |word_k| <= 2^51
  *
  * The number of words follows from the public size of the modulus alone. How
  * the integer is cut does not show in the result: the bits are those of

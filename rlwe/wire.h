@@ -2,8 +2,7 @@
  * Wire format: files of keys and ciphertexts (SPEC §11, byte by byte).
  *
  *     header | record | record | …          concatenation of files is valid:
- *     header | record | header | record     a header may stand before any
- * record
+ *     header | record | header | record     each record may have one before it
  *
  * All numbers little-endian; what is called zero must be zero.
  *
@@ -14,9 +13,9 @@
  *      12  4  flags: 1 insecure, 2 seeded    16  8  index
  *      16 32  parameter id                   24  8  bytes of payload
  *      48 32  plan id                        32 32  SHA-256 of bytes 0 … 31
- *      80 16  key id                                of this head and the
- * payload 96  8  count                          64  …  payload
- * (wire_internal.h) 104 32  SHA-256 of bytes 0 … 103
+ *      80 16  key id                                and of the payload
+ *      96  8  count                          64  …  payload (wire_internal.h)
+ *     104 32  SHA-256 of bytes 0 … 103
  *
  * Every field is bounded before use and each record is verified before anything
  * in it is used; a reader never allocates more than its context's objects need.

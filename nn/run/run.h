@@ -72,7 +72,8 @@ typedef sotto_status (*nn_score_sink)(void *arg, const nn_scores *scores,
  * noise is beyond the plan's prediction or a score outside its range (--force).
  * *worst_noise_std (may be NULL) receives the largest measured noise.
  * error: SOTTO_ERR_KEY, SOTTO_ERR_MISMATCH, SOTTO_ERR_NOISE (measured,
- * predicted, likely causes), SOTTO_ERR_FORMAT. secret: the scores. */
+ * predicted, likely causes), SOTTO_ERR_RANGE (a score outside the planned
+ * range), SOTTO_ERR_FORMAT. secret: the scores. */
 sotto_status nn_run_decrypt(const nn_plan *plan, const rlwe_context *context,
                             const rlwe_secret *secret, const char *in_path,
                             nn_score_sink sink, void *sink_arg,
