@@ -8,6 +8,7 @@
 
 #include "base/cpu.h"
 #include "base/mem.h"
+#include "ntt/ifma_internal.h"
 #include "ntt/portable_internal.h"
 
 /* A backend that this build contains. */
@@ -19,6 +20,9 @@ typedef struct built_backend {
 /* Rising rank; portable runs everywhere and accepts every modulus. */
 static const built_backend built_in[] = {
     {NTT_BACKEND_PORTABLE, ntt_kernels_portable},
+#if defined(__x86_64__)
+    {NTT_BACKEND_IFMA, ntt_kernels_ifma},
+#endif
 };
 
 sotto_status ntt_backend_cap(ntt_backend *cap, sotto_error *err)

@@ -203,8 +203,8 @@ static void fill_rows(fixture *f, ref_pattern pattern)
  * checked by definition, where transforms are slow, so with small degrees. */
 static void for_all(void (*check)(fixture *f))
 {
-    static const int log2_n[] = {3, 4, 5, 7, 10, 13};
-    for (int d = 0; d < 6; d++) {
+    static const int log2_n[] = {3, 4, 5, 7, 8, 9, 10, 13};
+    for (int d = 0; d < 8; d++) {
         for (int s = 0; s < REF_SIZES; s++) {
             const uint64_t q = ref_prime_of(ref_size_bits[s], log2_n[d]);
             for (ntt_backend cap = 0; q != 0 && cap <= NTT_BACKEND_IFMA;
@@ -222,6 +222,34 @@ static void for_all(void (*check)(fixture *f))
                 check(&f);
                 fixture_clear(&f);
             }
+        }
+    }
+}
+
+/* The transforms of every degree, those that for_all leaves out as well. */
+static void check_degree(int log2_n, int bits)
+{
+    const uint64_t q = ref_prime_of(bits, log2_n);
+    for (ntt_backend cap = 1; q != 0 && cap <= NTT_BACKEND_IFMA; cap++) {
+        const zq_modulus mod = zq_modulus_init(q);
+        const ntt_kernels got = ntt_kernels_choose(&mod, cap);
+        fixture f;
+        fixture_set(&f, log2_n, q, &got, ntt_kernels_portable());
+        for (ref_pattern p = 0; p < REF_PATTERNS; p++) {
+            ref_fill(f.in, f.n, q, p, (uint64_t)p);
+            check_transforms(&f);
+        }
+        fixture_clear(&f);
+    }
+}
+
+static void test_kernels_transforms_match_in_all_degrees(void **state)
+{
+    (void)state;
+    const int highest = getenv("SOTTO_TEST_LONG") != NULL ? NTT_MAX_LOG2_N : 12;
+    for (int log2_n = NTT_MIN_LOG2_N; log2_n <= highest; log2_n++) {
+        for (int s = 0; s < REF_SIZES; s++) {
+            check_degree(log2_n, ref_size_bits[s]);
         }
     }
 }
@@ -380,6 +408,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_kernels_match),
+        cmocka_unit_test(test_kernels_transforms_match_in_all_degrees),
         cmocka_unit_test(test_kernels_convert_matches),
         cmocka_unit_test(test_kernels_stream_blocks_matches),
         cmocka_unit_test(test_ntt_backend_cap_reads_the_environment),

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT
+ * The AVX-512 IFMA backend's parts and what they share: vectors of eight
+ * residues below 2^52 and Montgomery's product with a fixed factor.
+ *
+ * A fixed factor w is held as W = w·2^52 mod q and W' = W·q^-1 mod 2^52. For
+ * any x < 2^52 let m = x·W' mod 2^52; then m·q ≡ x·W (mod 2^52), so the low
+ * halves of x·W and m·q are equal and
+ *     d = hi(x·W) - hi(m·q) = (x·W - m·q)/2^52 ≡ x·w (mod q)
+ * exactly, where hi is the product divided by 2^52, rounded down. Because
+ * 0 <= x·W < 2^52·q and 0 <= m·q < 2^52·q:  -q < d < q.
+ */
+#ifndef SOTTO_NTT_IFMA_INTERNAL_H
+#define SOTTO_NTT_IFMA_INTERNAL_H
+
+#include "ntt/kernels.h"
+
+/* The backend (kernels_ifma.c); x86-64 only. Static, immutable. */
+const ntt_kernels *ntt_kernels_ifma(void);
+
+/* twiddles_ifma.c: ntt_kernels.twiddle_bytes and twiddle_init. */
+size_t ntt_twiddle_bytes_ifma(const ntt_table *table);
+void ntt_twiddle_init_ifma(void *twiddles, const ntt_table *table);
+
+/* ntt_ifma.c: ntt_kernels.forward. */
+void ntt_forward_ifma(uint64_t *a, const ntt_table *table);
+
+/* inverse_ifma.c: ntt_kernels.inverse. */
+void ntt_inverse_ifma(uint64_t *a, const ntt_table *table, uint64_t scale);
+
+/* Smaller transforms are left to the portable backend, which has none of
+ * these twiddles to read. */
+#define IFMA_MIN_LOG2_N 8
+
+/* A block of 64 values is transformed in registers. Its record of twiddles,
+ * in words:
+ *    0  seven pairs W, W' of the nodes t; 2t, 2t+1; 4t … 4t+3 (ntt_portable.c
+ *       has the tree of nodes), two words of padding
+ *   16  W of the 8 nodes of blocks of 8 values
+ *   24  W of the 16 nodes of blocks of 4, in the order of lanes
+ *   40  W of the 32 nodes of blocks of 2, in the order of lanes
+ * W' of the last three kinds costs less to compute than to load. */
+#define IFMA_BLOCK 64
+#define IFMA_RECORD_WORDS 72
+#define IFMA_RECORD_8 16
+#define IFMA_RECORD_4 24
+#define IFMA_RECORD_2 40
+
+/* The twiddles of one direction. */
+typedef struct ifma_twiddles {
+    const uint64_t *top;    /* [2·N/64]: W, W' of node t at 2t, 2t+1 */
+    const uint64_t *record; /* [N/64][IFMA_RECORD_WORDS] */
+} ifma_twiddles;
+
+/* Where they are in a prepared table. */
+static inline ifma_twiddles ifma_twiddles_of(const ntt_table *table,
+                                             int is_inverse)
+{
+    const size_t blocks = table->ring.n / IFMA_BLOCK;
+    const uint64_t *words = table->twiddles;
+    words += is_inverse ? (2 + IFMA_RECORD_WORDS) * blocks : 0;
+    return (ifma_twiddles){words, words + 2 * blocks};
+}
+
+/* Into how many parts the first pass over a block of len values splits it, 4 or
+ * 8, such that blocks of 64 are reached: by 4, 8, 4·4, 8·4, 8·8, 8·4·4, … */
+static inline size_t ifma_parts(size_t len)
+{
+    return len == 4 * IFMA_BLOCK || len == 16 * IFMA_BLOCK ? 4 : 8;
+}
+
+#define IFMA_LOW_BITS (((uint64_t)1 << 52) - 1)
+
+/* q^-1 mod 2^52. */
+static inline uint64_t ifma_inverse(uint64_t q)
+{
+    uint64_t inverse = q; /* right modulo 2^3 for odd q */
+    for (int i = 0; i < 5; i++) {
+        inverse *= 2 - q * inverse;
+    }
+    return inverse & IFMA_LOW_BITS;
+}
+
+/* W of a fixed factor.   range: w in [0,q) -> [0,q) */
+static inline uint64_t ifma_factor(uint64_t w, const zq_modulus *mod)
+{
+    return zq_reduce_u128((zq_u128)w << 52, mod);
+}
+
+/* Whether transforms may let values grow through all layers (class A): they
+ * stay below (2·log2 N + 1)·q going forward and below 32·q going back. */
+static inline int ifma_is_narrow(const ntt_table *table)
+{
+    const uint64_t q = table->mod.q;
+    return q < ((uint64_t)1 << 47) &&
+           (2 * (uint64_t)table->ring.log2_n + 2) * q <= (uint64_t)1 << 52;
+}
+
+#if defined(__AVX512IFMA__)
+#include <immintrin.h>
+
+#define IFMA_INLINE inline __attribute__((always_inline))
+
+/* Eight 64-bit lanes. */
+typedef __m512i vec;
+
+static IFMA_INLINE vec vec_set(uint64_t x)
+{
+    return _mm512_set1_epi64((long long)x);
+}
+
+static IFMA_INLINE vec vec_zero(void)
+{
+    return _mm512_setzero_si512();
+}
+
+static IFMA_INLINE vec vec_load(const uint64_t *a)
+{
+    return _mm512_load_si512(a);
+}
+
+static IFMA_INLINE void vec_store(uint64_t *a, vec x)
+{
+    _mm512_store_si512(a, x);
+}
+
+static IFMA_INLINE vec vec_add(vec a, vec b)
+{
+    return _mm512_add_epi64(a, b);
+}
+
+static IFMA_INLINE vec vec_sub(vec a, vec b)
+{
+    return _mm512_sub_epi64(a, b);
+}
+
+/* The smaller one, unsigned: min(a, a - b) is a - b where a >= b, and a
+ * elsewhere, provided that a < 2^63; min(a, a + b) adds b to negative a. */
+static IFMA_INLINE vec vec_min(vec a, vec b)
+{
+    return _mm512_min_epu64(a, b);
+}
+
+/* acc + (a·b mod 2^52), of the low 52 bits of a and b. */
+static IFMA_INLINE vec vec_lo(vec acc, vec a, vec b)
+{
+    return _mm512_madd52lo_epu64(acc, a, b);
+}
+
+/* acc + floor(a·b/2^52), of the low 52 bits of a and b. */
+static IFMA_INLINE vec vec_hi(vec acc, vec a, vec b)
+{
+    return _mm512_madd52hi_epu64(acc, a, b);
+}
+
+/* a - b where that is not negative, else a.   range: a < 2^63 */
+static IFMA_INLINE vec vec_correct(vec a, vec b)
+{
+    return vec_min(a, vec_sub(a, b));
+}
+
+/* A modulus, in all lanes. */
+typedef struct ifma_field {
+    vec q;
+    vec q2;      /* 2q */
+    vec inverse; /* q^-1 mod 2^52 */
+    vec ratio;   /* floor(2^52/q) */
+} ifma_field;
+
+static IFMA_INLINE ifma_field ifma_field_of(const zq_modulus *mod)
+{
+    return (ifma_field){vec_set(mod->q), vec_set(2 * mod->q),
+                        vec_set(ifma_inverse(mod->q)),
+                        vec_set(mod->ratio_hi >> 12)};
+}
+
+/* acc + x·w, for a factor W, W'.   range: x < 2^52 -> acc + (-q,q) */
+static IFMA_INLINE vec ifma_turn(vec acc, vec x, vec w, vec w_low,
+                                 const ifma_field *f)
+{
+    const vec m = vec_lo(vec_zero(), x, w_low);
+    return vec_sub(vec_hi(acc, x, w), vec_hi(vec_zero(), m, f->q));
+}
+
+/* W' of W. */
+static IFMA_INLINE vec ifma_low(vec w, const ifma_field *f)
+{
+    return vec_lo(vec_zero(), w, f->inverse);
+}
+
+/* x mod q, not fully.   range: x < 2^52 -> [0,2q)
+ * t = floor(x·floor(2^52/q)/2^52) has  x/q - 2 < t <= x/q. */
+static IFMA_INLINE vec ifma_shrink(vec x, const ifma_field *f)
+{
+    const vec t = vec_hi(vec_zero(), x, f->ratio);
+    return vec_sub(x, vec_lo(vec_zero(), t, f->q));
+}
+
+#endif
+#endif
