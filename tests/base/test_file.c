@@ -552,33 +552,30 @@ static void test_input_read_wipes_on_error(void **state)
     sotto_input_close(input);
 }
 
-#define FOLDER_TEST(f)                                                         \
-    cmocka_unit_test_setup_teardown(f, folder_setup, folder_teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        FOLDER_TEST(test_output_appears_at_commit),
-        FOLDER_TEST(test_output_discard_leaves_nothing),
-        FOLDER_TEST(test_output_mode_of_secrets_is_0600),
-        FOLDER_TEST(test_output_mode_of_public_files_follows_umask),
-        FOLDER_TEST(test_output_keep_existing_refuses_at_open),
-        FOLDER_TEST(test_output_keep_existing_refuses_at_commit),
-        FOLDER_TEST(test_output_replaces_the_file_behind_a_link),
-        FOLDER_TEST(test_output_keeps_old_file_when_anything_fails),
-        FOLDER_TEST(test_output_commit_refuses_after_a_failed_write),
-        FOLDER_TEST(test_output_to_dev_full_is_an_error),
-        FOLDER_TEST(test_output_to_a_missing_folder_is_an_error),
-        FOLDER_TEST(test_output_to_a_pipe_is_direct),
-        FOLDER_TEST(test_output_dash_is_standard_output),
-        FOLDER_TEST(test_output_dev_stdout_is_not_renamed_over),
-        FOLDER_TEST(test_output_temp_name_steps_over_what_exists),
-        FOLDER_TEST(test_file_read_at_every_limit),
-        FOLDER_TEST(test_file_read_of_unknown_size),
-        FOLDER_TEST(test_file_read_survives_failures),
-        FOLDER_TEST(test_file_read_of_what_cannot_be_read),
-        FOLDER_TEST(test_input_reads_exactly_or_says_truncated),
-        FOLDER_TEST(test_input_read_wipes_on_error),
+        IN_FOLDER(test_output_appears_at_commit),
+        IN_FOLDER(test_output_discard_leaves_nothing),
+        IN_FOLDER(test_output_mode_of_secrets_is_0600),
+        IN_FOLDER(test_output_mode_of_public_files_follows_umask),
+        IN_FOLDER(test_output_keep_existing_refuses_at_open),
+        IN_FOLDER(test_output_keep_existing_refuses_at_commit),
+        IN_FOLDER(test_output_replaces_the_file_behind_a_link),
+        IN_FOLDER(test_output_keeps_old_file_when_anything_fails),
+        IN_FOLDER(test_output_commit_refuses_after_a_failed_write),
+        IN_FOLDER(test_output_to_dev_full_is_an_error),
+        IN_FOLDER(test_output_to_a_missing_folder_is_an_error),
+        IN_FOLDER(test_output_to_a_pipe_is_direct),
+        IN_FOLDER(test_output_dash_is_standard_output),
+        IN_FOLDER(test_output_dev_stdout_is_not_renamed_over),
+        IN_FOLDER(test_output_temp_name_steps_over_what_exists),
+        IN_FOLDER(test_file_read_at_every_limit),
+        IN_FOLDER(test_file_read_of_unknown_size),
+        IN_FOLDER(test_file_read_survives_failures),
+        IN_FOLDER(test_file_read_of_what_cannot_be_read),
+        IN_FOLDER(test_input_reads_exactly_or_says_truncated),
+        IN_FOLDER(test_input_read_wipes_on_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

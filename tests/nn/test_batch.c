@@ -13,19 +13,8 @@
 
 #include "nn/batch/batch_internal.h"
 #include "tests/support/batch_world.h"
+#include "tests/support/check.h"
 #include "tests/support/fail.h"
-
-#define CHECK(expr)                                                            \
-    do {                                                                       \
-        sotto_error check_error_ = {{0}};                                      \
-        sotto_error *const err = &check_error_;                                \
-        if ((expr) != SOTTO_OK) {                                              \
-            fail_msg("%s: %s", #expr, check_error_.text);                      \
-        }                                                                      \
-    } while (0)
-
-#define LEVELS(...) ((const char *const[]){__VA_ARGS__, NULL})
-#define BITS(...) ((const double[]){__VA_ARGS__, 0})
 
 /* 180 bits, nothing divided away: the scale grows to 2^136. */
 static const hand_spec without_rescale = {

@@ -16,17 +16,6 @@
 #include "nn/graph/plain.h"
 #include "tests/support/onnx_emit.h"
 
-#define DIMS(...)                                                              \
-    (const int64_t[])                                                          \
-    {                                                                          \
-        __VA_ARGS__                                                            \
-    }
-#define FLOATS(...)                                                            \
-    (const float[])                                                            \
-    {                                                                          \
-        __VA_ARGS__                                                            \
-    }
-
 /* Finishes and reads a model. */
 static nn_graph *read_model(emit_model *m)
 {

@@ -14,17 +14,6 @@
 #include "nn/graph/plain.h"
 #include "tests/support/onnx_emit.h"
 
-#define DIMS(...)                                                              \
-    (const int64_t[])                                                          \
-    {                                                                          \
-        __VA_ARGS__                                                            \
-    }
-#define FLOATS(...)                                                            \
-    (const float[])                                                            \
-    {                                                                          \
-        __VA_ARGS__                                                            \
-    }
-
 /* A model y = x + c for x of n numbers; the caller adds what makes c. */
 static emit_model *model(int64_t opset, int64_t n)
 {

@@ -20,17 +20,6 @@
 #include "tests/support/nn_reference.h"
 #include "tests/support/onnx_emit.h"
 
-#define DIMS(...)                                                              \
-    (const int64_t[])                                                          \
-    {                                                                          \
-        __VA_ARGS__                                                            \
-    }
-#define FLOATS(...)                                                            \
-    (const float[])                                                            \
-    {                                                                          \
-        __VA_ARGS__                                                            \
-    }
-
 /* A small model with most kinds of nodes. */
 static emit_model *small_model(void)
 {

@@ -12,17 +12,9 @@
 #include <cmocka.h>
 
 #include "rlwe/wire.h"
+#include "tests/support/check.h"
 #include "tests/support/fail.h"
 #include "tests/support/run_world.h"
-
-#define CHECK(expr)                                                            \
-    do {                                                                       \
-        sotto_error check_error_ = {{0}};                                      \
-        sotto_error *const err = &check_error_;                                \
-        if ((expr) != SOTTO_OK) {                                              \
-            fail_msg("%s: %s", #expr, check_error_.text);                      \
-        }                                                                      \
-    } while (0)
 
 static void check_scores(const scores *s)
 {
@@ -311,8 +303,6 @@ static void test_run_without_memory(void **state)
 
 int main(void)
 {
-#define IN_FOLDER(test)                                                        \
-    cmocka_unit_test_setup_teardown(test, folder_setup, folder_teardown)
     const struct CMUnitTest tests[] = {
         IN_FOLDER(test_run_round_trip),
         IN_FOLDER(test_run_is_the_same_on_any_number_of_threads),

@@ -8,15 +8,7 @@
 #include <cmocka.h>
 
 #include "nn/run/control.h"
-
-#define CHECK(expr)                                                            \
-    do {                                                                       \
-        sotto_error check_error_ = {{0}};                                      \
-        sotto_error *const err = &check_error_;                                \
-        if ((expr) != SOTTO_OK) {                                              \
-            fail_msg("%s: %s", #expr, check_error_.text);                      \
-        }                                                                      \
-    } while (0)
+#include "tests/support/check.h"
 
 /* Fails, with a message of its own, once both tasks are at work. */
 static sotto_status fail_together(void *arg, size_t task, int worker,

@@ -11,16 +11,8 @@
 #include <cmocka.h>
 
 #include "rlwe/wire.h"
+#include "tests/support/check.h"
 #include "tests/support/run_world.h"
-
-#define CHECK(expr)                                                            \
-    do {                                                                       \
-        sotto_error check_error_ = {{0}};                                      \
-        sotto_error *const err = &check_error_;                                \
-        if ((expr) != SOTTO_OK) {                                              \
-            fail_msg("%s: %s", #expr, check_error_.text);                      \
-        }                                                                      \
-    } while (0)
 
 /* ---- What is refused: files ---------------------------------------------- */
 
@@ -214,8 +206,6 @@ static void test_run_decrypt_checks_noise_and_range(void **state)
 
 int main(void)
 {
-#define IN_FOLDER(test)                                                        \
-    cmocka_unit_test_setup_teardown(test, folder_setup, folder_teardown)
     const struct CMUnitTest tests[] = {
         IN_FOLDER(test_run_refuses_truncated_files),
         IN_FOLDER(test_run_refuses_disorder),

@@ -121,7 +121,7 @@ static void test_rlwe_context_new_reads_the_backend(void **state)
     const char *set = getenv("SOTTO_BACKEND");
     char *before = set ? strdup(set) : NULL;
     assert_int_equal(setenv("SOTTO_BACKEND", "portable", 1), 0);
-    LAB_CHECK(rlwe_context_new(&context, &literal, err));
+    CHECK(rlwe_context_new(&context, &literal, err));
     assert_string_equal(context->ring->limb[0].kernels.name, "portable");
     rlwe_context_free(context);
     assert_int_equal(setenv("SOTTO_BACKEND", "abacus", 1), 0);
@@ -140,7 +140,7 @@ static void test_rlwe_context_new_reads_the_backend(void **state)
 static rlwe_ct numbered(const rlwe_lab *lab, int level, int n_components)
 {
     rlwe_ct ct;
-    LAB_CHECK(rlwe_ct_init(&ct, lab->context, level, n_components, err));
+    CHECK(rlwe_ct_init(&ct, lab->context, level, n_components, err));
     for (size_t i = 0; i < ct.capacity; i++) {
         ct.data[i] = i + 1;
     }
@@ -153,7 +153,7 @@ static void test_rlwe_ct_init_and_reshape(void **state)
     (void)state;
     rlwe_lab lab = lab_new(&spec, "ct");
     rlwe_ct ct;
-    LAB_CHECK(rlwe_ct_init(&ct, lab.context, 1, 3, err));
+    CHECK(rlwe_ct_init(&ct, lab.context, 1, 3, err));
     const size_t stride = lab.context->ring->stride;
     assert_int_equal(ct.capacity, 3 * 3 * stride);
     for (size_t i = 0; i < ct.capacity; i++) {
@@ -164,7 +164,7 @@ static void test_rlwe_ct_init_and_reshape(void **state)
 
     ct.seeded = true;
     ct.seed.bytes[0] = 1;
-    LAB_CHECK(rlwe_ct_reshape(&ct, lab.context, 0, 2, err)); /* 8 <= 9 limbs */
+    CHECK(rlwe_ct_reshape(&ct, lab.context, 0, 2, err)); /* 8 <= 9 limbs */
     assert_int_equal(ct.level, 0);
     assert_int_equal(ct.n_components, 2);
     assert_false(ct.seeded);
@@ -175,7 +175,7 @@ static void test_rlwe_ct_init_and_reshape(void **state)
               "3 components at level 0");
     assert_int_equal(ct.n_components, 2);
     assert_true(ct.seeded);
-    LAB_CHECK(rlwe_ct_reshape(&ct, lab.context, 3, 5, err));
+    CHECK(rlwe_ct_reshape(&ct, lab.context, 3, 5, err));
     rlwe_ct_clear(&ct);
     assert_null(ct.data);
     rlwe_ct_clear(&ct);
@@ -198,8 +198,8 @@ static void test_rlwe_ct_copy(void **state)
     in.seeded = true;
     in.seed.bytes[5] = 9;
     rlwe_ct out, small;
-    LAB_CHECK(rlwe_ct_init(&out, lab.context, 0, 5, err));
-    LAB_CHECK(rlwe_ct_copy(&out, lab.context, &in, err));
+    CHECK(rlwe_ct_init(&out, lab.context, 0, 5, err));
+    CHECK(rlwe_ct_copy(&out, lab.context, &in, err));
     assert_int_equal(out.level, 1);
     assert_int_equal(out.n_components, 2);
     assert_true(out.seeded);
@@ -208,9 +208,9 @@ static void test_rlwe_ct_copy(void **state)
     assert_memory_equal(out.data, in.data,
                         2 * rlwe_level_words(lab.context, 1) * 8);
     assert_int_equal(out.capacity, 5 * rlwe_level_words(lab.context, 0));
-    LAB_CHECK(rlwe_ct_copy(&out, lab.context, &out, err));
+    CHECK(rlwe_ct_copy(&out, lab.context, &out, err));
 
-    LAB_CHECK(rlwe_ct_init(&small, lab.context, 2, 2, err));
+    CHECK(rlwe_ct_init(&small, lab.context, 2, 2, err));
     LAB_FAILS(SOTTO_ERR_PARAM, rlwe_ct_copy(&small, lab.context, &in, err),
               "cannot hold");
     assert_int_equal(small.level, 2);
@@ -248,13 +248,13 @@ static void test_rlwe_ct_drop(void **state)
     for (int level = 0; level < 4; level++) {
         rlwe_ct in = numbered(&lab, 0, 3);
         rlwe_ct out;
-        LAB_CHECK(rlwe_ct_init(&out, lab.context, level, 3, err));
-        LAB_CHECK(rlwe_ct_drop(&out, lab.context, &in, level, err));
+        CHECK(rlwe_ct_init(&out, lab.context, level, 3, err));
+        CHECK(rlwe_ct_drop(&out, lab.context, &in, level, err));
         assert_int_equal(out.level, level);
         assert_int_equal(out.n_components, 3);
         assert_memory_equal(out.key_id, in.key_id, sizeof in.key_id);
         check_dropped(&lab, &out);
-        LAB_CHECK(rlwe_ct_drop(&in, lab.context, &in, level, err));
+        CHECK(rlwe_ct_drop(&in, lab.context, &in, level, err));
         assert_int_equal(in.level, level);
         check_dropped(&lab, &in);
         rlwe_ct_clear(&out);
@@ -289,13 +289,13 @@ static void test_rlwe_ct_drop_keeps_the_seed(void **state)
     (void)state;
     rlwe_lab lab = lab_new(&spec, "ct");
     rlwe_ct ct, again;
-    LAB_CHECK(rlwe_ct_init(&ct, lab.context, 0, 2, err));
-    LAB_CHECK(rlwe_ct_init(&again, lab.context, 0, 2, err));
-    LAB_CHECK(rlwe_encrypt_zero(&ct, lab.context, lab.secret, 0, &lab.root, 1,
-                                1, &lab.arena, err));
-    LAB_CHECK(rlwe_ct_drop(&ct, lab.context, &ct, 2, err));
+    CHECK(rlwe_ct_init(&ct, lab.context, 0, 2, err));
+    CHECK(rlwe_ct_init(&again, lab.context, 0, 2, err));
+    CHECK(rlwe_encrypt_zero(&ct, lab.context, lab.secret, 0, &lab.root, 1, 1,
+                            &lab.arena, err));
+    CHECK(rlwe_ct_drop(&ct, lab.context, &ct, 2, err));
     assert_true(ct.seeded);
-    LAB_CHECK(rlwe_ct_copy(&again, lab.context, &ct, err));
+    CHECK(rlwe_ct_copy(&again, lab.context, &ct, err));
     memset(rlwe_ct_component(&again, lab.context, 1), 0,
            rlwe_level_words(lab.context, 2) * 8);
     rlwe_expand_seed(&again, lab.context);

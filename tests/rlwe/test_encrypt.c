@@ -32,7 +32,7 @@ static const world_spec large_spec = {.log2_n = 13,
 static rlwe_ct fresh_ct(const rlwe_lab *lab)
 {
     rlwe_ct ct;
-    LAB_CHECK(rlwe_ct_init(&ct, lab->context, 0, 5, err));
+    CHECK(rlwe_ct_init(&ct, lab->context, 0, 5, err));
     return ct;
 }
 
@@ -41,7 +41,7 @@ static double phase_variance(rlwe_lab *lab, const rlwe_ct *ct, int64_t *small)
 {
     const rns_set *set = rlwe_level_set(lab->context, ct->level);
     uint64_t *phase = lab_poly(lab, set);
-    LAB_CHECK(rlwe_phase(phase, lab->context, ct, lab->secret, err));
+    CHECK(rlwe_phase(phase, lab->context, ct, lab->secret, err));
     const double variance = lab_variance(lab, set, phase, small);
     sotto_free(phase);
     return variance;
@@ -54,9 +54,8 @@ static void check_symmetric(const world_spec *spec, double low, double high)
                      spec == &large_spec ? 128 : 0);
     rlwe_ct ct = fresh_ct(&lab);
     for (int level = 0; level < 3; level++) {
-        LAB_CHECK(rlwe_encrypt_zero(&ct, lab.context, lab.secret, level,
-                                    &lab.root, 17, (uint32_t)level, &lab.arena,
-                                    err));
+        CHECK(rlwe_encrypt_zero(&ct, lab.context, lab.secret, level, &lab.root,
+                                17, (uint32_t)level, &lab.arena, err));
         assert_int_equal(ct.level, level);
         assert_int_equal(ct.n_components, 2);
         assert_true(ct.seeded);
@@ -82,8 +81,8 @@ static void test_rlwe_encrypt_zero_streams(void **state)
     rlwe_lab lab = lab_new(&small_spec, "symmetric");
     const rns_ring *ring = lab.context->ring;
     rlwe_ct ct = fresh_ct(&lab);
-    LAB_CHECK(rlwe_encrypt_zero(&ct, lab.context, lab.secret, 1, &lab.root, 5,
-                                6, &lab.arena, err));
+    CHECK(rlwe_encrypt_zero(&ct, lab.context, lab.secret, 1, &lab.root, 5, 6,
+                            &lab.arena, err));
     int64_t phase[1024];
     (void)phase_variance(&lab, &ct, phase);
     sotto_seed stream;
@@ -118,8 +117,8 @@ static void test_rlwe_encrypt_zero_separates_streams(void **state)
     int64_t phase[3][1024];
     sotto_seed seed[3];
     for (int i = 0; i < 3; i++) {
-        LAB_CHECK(rlwe_encrypt_zero(&ct, lab.context, lab.secret, 0, &lab.root,
-                                    object[i], index[i], &lab.arena, err));
+        CHECK(rlwe_encrypt_zero(&ct, lab.context, lab.secret, 0, &lab.root,
+                                object[i], index[i], &lab.arena, err));
         (void)phase_variance(&lab, &ct, phase[i]);
         seed[i] = ct.seed;
         for (int j = 0; j < i; j++) {
@@ -135,7 +134,7 @@ static void check_public(const world_spec *spec, double low, double high)
 {
     rlwe_lab lab = lab_new(spec, "public");
     rlwe_public *key;
-    LAB_CHECK(rlwe_public_new(&key, lab.context, lab.secret, &lab.root, err));
+    CHECK(rlwe_public_new(&key, lab.context, lab.secret, &lab.root, err));
     rlwe_ct ct = fresh_ct(&lab);
     /* (v·e + e_0 + e_1·s)/P is nothing; what stays is the rounding of both
      * components: 1/12 each, the second times s. */
@@ -144,9 +143,8 @@ static void check_public(const world_spec *spec, double low, double high)
     const double expected =
         (1 + n * 2 / 3) / 12 + NTT_ERROR_VARIANCE * (1 + n * 4 / 3) / (p * p);
     for (int level = 0; level < 3; level++) {
-        LAB_CHECK(rlwe_encrypt_zero_public(&ct, lab.context, key, level,
-                                           &lab.root, 17, (uint32_t)level,
-                                           &lab.arena, err));
+        CHECK(rlwe_encrypt_zero_public(&ct, lab.context, key, level, &lab.root,
+                                       17, (uint32_t)level, &lab.arena, err));
         assert_int_equal(ct.level, level);
         assert_false(ct.seeded);
         assert_memory_equal(ct.key_id, lab.secret->key_id, RLWE_KEY_ID_BYTES);
@@ -172,13 +170,13 @@ static void test_rlwe_encrypt_zero_public_levels_agree(void **state)
     (void)state;
     rlwe_lab lab = lab_new(&small_spec, "public");
     rlwe_public *key;
-    LAB_CHECK(rlwe_public_new(&key, lab.context, lab.secret, &lab.root, err));
+    CHECK(rlwe_public_new(&key, lab.context, lab.secret, &lab.root, err));
     rlwe_ct top = fresh_ct(&lab), low = fresh_ct(&lab);
-    LAB_CHECK(rlwe_encrypt_zero_public(&top, lab.context, key, 0, &lab.root, 1,
-                                       2, &lab.arena, err));
-    LAB_CHECK(rlwe_encrypt_zero_public(&low, lab.context, key, 1, &lab.root, 1,
-                                       2, &lab.arena, err));
-    LAB_CHECK(rlwe_ct_drop(&top, lab.context, &top, 1, err));
+    CHECK(rlwe_encrypt_zero_public(&top, lab.context, key, 0, &lab.root, 1, 2,
+                                   &lab.arena, err));
+    CHECK(rlwe_encrypt_zero_public(&low, lab.context, key, 1, &lab.root, 1, 2,
+                                   &lab.arena, err));
+    CHECK(rlwe_ct_drop(&top, lab.context, &top, 1, err));
     for (int i = 0; i < 2; i++) {
         for (int j = 0; j < 2; j++) {
             assert_memory_equal(
@@ -202,8 +200,8 @@ static void check_public_formula(rlwe_lab *lab, const rlwe_public *key,
 {
     const rns_ring *ring = lab->context->ring;
     rlwe_ct ct = fresh_ct(lab);
-    LAB_CHECK(rlwe_encrypt_zero_public(&ct, lab->context, key, 0, &lab->root,
-                                       object, 4, &lab->arena, err));
+    CHECK(rlwe_encrypt_zero_public(&ct, lab->context, key, 0, &lab->root,
+                                   object, 4, &lab->arena, err));
     sotto_seed stream;
     int8_t v[1024], error[1024];
     const rns_set *set = &key->set; /* a b c d; d special */
@@ -251,8 +249,7 @@ static void test_rlwe_encrypt_zero_public_formula(void **state)
     for (int i = 0; i < 2; i++) {
         rlwe_lab lab = lab_new(specs[i], "public");
         rlwe_public *key;
-        LAB_CHECK(
-            rlwe_public_new(&key, lab.context, lab.secret, &lab.root, err));
+        CHECK(rlwe_public_new(&key, lab.context, lab.secret, &lab.root, err));
         for (uint64_t object = 0; object < 16; object++) {
             check_public_formula(&lab, key, object);
         }
@@ -270,7 +267,7 @@ static void test_rlwe_phase_of_any_degree(void **state)
     rlwe_ct ct = fresh_ct(&lab);
     memcpy(ct.key_id, lab.secret->key_id, sizeof ct.key_id);
     for (int n = 2; n <= 5; n++) {
-        LAB_CHECK(rlwe_ct_reshape(&ct, lab.context, 1, n, err));
+        CHECK(rlwe_ct_reshape(&ct, lab.context, 1, n, err));
         const rns_set *set = rlwe_level_set(lab.context, 1);
         uint64_t *want = lab_poly(&lab, set);
         uint64_t *have = lab_poly(&lab, set);
@@ -286,7 +283,7 @@ static void test_rlwe_phase_of_any_degree(void **state)
                        (rlwe_key_target){RLWE_KEY_POWER, (uint64_t)i});
             poly_mul_add(ring, set, want, power, c);
         }
-        LAB_CHECK(rlwe_phase(have, lab.context, &ct, lab.secret, err));
+        CHECK(rlwe_phase(have, lab.context, &ct, lab.secret, err));
         for (int j = 0; j < set->count; j++) {
             assert_memory_equal(poly_limb(ring, have, j),
                                 poly_limb(ring, want, j), lab.n * 8);
@@ -304,10 +301,10 @@ static void test_rlwe_phase_with_another_key(void **state)
     (void)state;
     rlwe_lab lab = lab_new(&small_spec, "phase");
     rlwe_secret *other;
-    LAB_CHECK(rlwe_secret_new(&other, lab.context, NULL, err));
+    CHECK(rlwe_secret_new(&other, lab.context, NULL, err));
     rlwe_ct ct = fresh_ct(&lab);
-    LAB_CHECK(rlwe_encrypt_zero(&ct, lab.context, lab.secret, 0, &lab.root, 0,
-                                0, &lab.arena, err));
+    CHECK(rlwe_encrypt_zero(&ct, lab.context, lab.secret, 0, &lab.root, 0, 0,
+                            &lab.arena, err));
     uint64_t *out = lab_poly(&lab, rlwe_level_set(lab.context, 0));
     LAB_FAILS(SOTTO_ERR_KEY, rlwe_phase(out, lab.context, &ct, other, err),
               "wrong secret key");
@@ -325,9 +322,9 @@ static void test_rlwe_encrypt_zero_needs_room(void **state)
     (void)state;
     rlwe_lab lab = lab_new(&small_spec, "room");
     rlwe_public *key;
-    LAB_CHECK(rlwe_public_new(&key, lab.context, lab.secret, &lab.root, err));
+    CHECK(rlwe_public_new(&key, lab.context, lab.secret, &lab.root, err));
     rlwe_ct ct;
-    LAB_CHECK(rlwe_ct_init(&ct, lab.context, 1, 2, err));
+    CHECK(rlwe_ct_init(&ct, lab.context, 1, 2, err));
     LAB_FAILS(SOTTO_ERR_PARAM,
               rlwe_encrypt_zero(&ct, lab.context, lab.secret, 0, &lab.root, 0,
                                 0, &lab.arena, err),
@@ -349,17 +346,17 @@ static void test_rlwe_encrypt_zero_wipes_scratch(void **state)
     (void)state;
     rlwe_lab lab = lab_new(&small_spec, "wipe");
     rlwe_public *key;
-    LAB_CHECK(rlwe_public_new(&key, lab.context, lab.secret, &lab.root, err));
+    CHECK(rlwe_public_new(&key, lab.context, lab.secret, &lab.root, err));
     rlwe_ct ct = fresh_ct(&lab);
     const size_t bytes = rlwe_encrypt_scratch(lab.context);
     for (int round = 0; round < 2; round++) {
         memset(lab.arena.base, 0, lab.arena.capacity);
         if (round == 0) {
-            LAB_CHECK(rlwe_encrypt_zero(&ct, lab.context, lab.secret, 0,
-                                        &lab.root, 0, 0, &lab.arena, err));
+            CHECK(rlwe_encrypt_zero(&ct, lab.context, lab.secret, 0, &lab.root,
+                                    0, 0, &lab.arena, err));
         } else {
-            LAB_CHECK(rlwe_encrypt_zero_public(
-                &ct, lab.context, key, 0, &lab.root, 0, 0, &lab.arena, err));
+            CHECK(rlwe_encrypt_zero_public(&ct, lab.context, key, 0, &lab.root,
+                                           0, 0, &lab.arena, err));
         }
         assert_int_equal(lab.arena.used, 0);
         for (size_t i = 0; i < bytes; i++) {

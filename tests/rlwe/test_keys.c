@@ -39,9 +39,9 @@ static rlwe_switch_key *key_for(const rlwe_lab *lab, rlwe_key_target target,
                                 int gadget, uint32_t index)
 {
     rlwe_switch_key *key;
-    LAB_CHECK(rlwe_switch_key_new(&key, lab->context, lab->secret, target,
-                                  &lab->context->params.literal.gadget[gadget],
-                                  &lab->root, index, err));
+    CHECK(rlwe_switch_key_new(&key, lab->context, lab->secret, target,
+                              &lab->context->params.literal.gadget[gadget],
+                              &lab->root, index, err));
     return key;
 }
 
@@ -91,8 +91,8 @@ static void test_rlwe_secret_new_from_system(void **state)
     (void)state;
     rlwe_lab lab = lab_new(&spec, "secret");
     rlwe_secret *one, *two;
-    LAB_CHECK(rlwe_secret_new(&one, lab.context, NULL, err));
-    LAB_CHECK(rlwe_secret_new(&two, lab.context, NULL, err));
+    CHECK(rlwe_secret_new(&one, lab.context, NULL, err));
+    CHECK(rlwe_secret_new(&two, lab.context, NULL, err));
     assert_false(one->from_seed);
     assert_memory_not_equal(one->small, two->small, lab.n);
     assert_memory_not_equal(one->key_id, two->key_id, RLWE_KEY_ID_BYTES);
@@ -107,8 +107,8 @@ static void test_rlwe_secret_from_small(void **state)
     (void)state;
     rlwe_lab lab = lab_new(&spec, "secret");
     rlwe_secret *copy;
-    LAB_CHECK(rlwe_secret_from_small(&copy, lab.context, lab.secret->small,
-                                     lab.secret->key_id, false, err));
+    CHECK(rlwe_secret_from_small(&copy, lab.context, lab.secret->small,
+                                 lab.secret->key_id, false, err));
     assert_false(copy->from_seed);
     assert_memory_equal(copy->key_id, lab.secret->key_id, RLWE_KEY_ID_BYTES);
     assert_memory_equal(copy->small, lab.secret->small, lab.n);
@@ -127,7 +127,7 @@ static void test_rlwe_public_new_is_a_sample(void **state)
     rlwe_lab lab = lab_new(&spec, "public");
     const rns_ring *ring = lab.context->ring;
     rlwe_public *key;
-    LAB_CHECK(rlwe_public_new(&key, lab.context, lab.secret, &lab.root, err));
+    CHECK(rlwe_public_new(&key, lab.context, lab.secret, &lab.root, err));
     const rns_set want = world_set("abcde");
     assert_true(rns_set_equal(&key->set, &want));
     assert_memory_equal(key->key_id, lab.secret->key_id, RLWE_KEY_ID_BYTES);
@@ -151,7 +151,7 @@ static void test_rlwe_public_new_streams(void **state)
     rlwe_lab lab = lab_new(&spec, "public");
     const rns_ring *ring = lab.context->ring;
     rlwe_public *key;
-    LAB_CHECK(rlwe_public_new(&key, lab.context, lab.secret, &lab.root, err));
+    CHECK(rlwe_public_new(&key, lab.context, lab.secret, &lab.root, err));
     const uint64_t object = UINT64_C(0x8000000000000000);
     sotto_seed seed, stream;
     sotto_prf(&seed, &lab.root, SOTTO_LABEL_CHILD, object, 0, 0, 0);
@@ -324,10 +324,10 @@ static void test_rlwe_switch_key_new_deterministic(void **state)
 
     /* Without a root two keys differ, and the secret's mark stays. */
     const rlwe_gadget *gadget = &lab.context->params.literal.gadget[1];
-    LAB_CHECK(rlwe_switch_key_new(&one, lab.context, lab.secret, targets[0],
-                                  gadget, NULL, 0, err));
-    LAB_CHECK(rlwe_switch_key_new(&two, lab.context, lab.secret, targets[0],
-                                  gadget, NULL, 0, err));
+    CHECK(rlwe_switch_key_new(&one, lab.context, lab.secret, targets[0], gadget,
+                              NULL, 0, err));
+    CHECK(rlwe_switch_key_new(&two, lab.context, lab.secret, targets[0], gadget,
+                              NULL, 0, err));
     assert_memory_not_equal(&one->seed, &two->seed, sizeof one->seed);
     assert_true(one->from_seed);
     rlwe_switch_key_free(one);
@@ -376,7 +376,7 @@ static void test_rlwe_keyset_find(void **state)
         key_for(&lab, targets[0], 0, 0), key_for(&lab, targets[0], 1, 1),
         key_for(&lab, targets[3], 0, 2), key_for(&lab, targets[2], 1, 3)};
     rlwe_keyset *set;
-    LAB_CHECK(rlwe_keyset_new(&set, lab.context, key, 4, err));
+    CHECK(rlwe_keyset_new(&set, lab.context, key, 4, err));
     assert_memory_equal(set->key_id, lab.secret->key_id, RLWE_KEY_ID_BYTES);
     assert_true(set->from_seed);
     /* Level 0 is served by the first gadget only. At level 1 gadget 0 has two
@@ -401,7 +401,7 @@ static void test_rlwe_keyset_switchers(void **state)
     rlwe_switch_key *key[2] = {key_for(&lab, targets[0], 0, 0),
                                key_for(&lab, targets[1], 0, 1)};
     rlwe_keyset *set;
-    LAB_CHECK(rlwe_keyset_new(&set, lab.context, key, 2, err));
+    CHECK(rlwe_keyset_new(&set, lab.context, key, 2, err));
     const rlwe_gadget *gadget = lab.context->params.literal.gadget;
     static const int pairs[6][2] = {{0, 0}, {0, 1}, {0, 2},
                                     {1, 1}, {1, 2}, {2, 2}};
@@ -430,11 +430,11 @@ static void test_rlwe_keyset_new_of_two_secrets(void **state)
     (void)state;
     rlwe_lab lab = lab_new(&spec, "set");
     rlwe_secret *other;
-    LAB_CHECK(rlwe_secret_new(&other, lab.context, NULL, err));
+    CHECK(rlwe_secret_new(&other, lab.context, NULL, err));
     rlwe_switch_key *key[2] = {key_for(&lab, targets[0], 0, 0), NULL};
-    LAB_CHECK(rlwe_switch_key_new(&key[1], lab.context, other, targets[1],
-                                  &lab.context->params.literal.gadget[0],
-                                  &lab.root, 1, err));
+    CHECK(rlwe_switch_key_new(&key[1], lab.context, other, targets[1],
+                              &lab.context->params.literal.gadget[0], &lab.root,
+                              1, err));
     rlwe_keyset *set;
     LAB_FAILS(SOTTO_ERR_MISMATCH,
               rlwe_keyset_new(&set, lab.context, key, 2, err), "key 1",
@@ -451,7 +451,7 @@ static void test_rlwe_keyset_new_without_keys(void **state)
     (void)state;
     rlwe_lab lab = lab_new(&spec, "set");
     rlwe_keyset *set;
-    LAB_CHECK(rlwe_keyset_new(&set, lab.context, NULL, 0, err));
+    CHECK(rlwe_keyset_new(&set, lab.context, NULL, 0, err));
     assert_int_equal(set->n_keys, 0);
     assert_int_equal(set->n_switchers, 0);
     assert_null(rlwe_keyset_find(set, lab.context, targets[0], 0));

@@ -53,10 +53,10 @@ static const rlwe_gadget *gadget_at(const rlwe_lab *lab, int g)
 static rlwe_switch_key *key_for(const rlwe_lab *lab, int target, int gadget)
 {
     rlwe_switch_key *key;
-    LAB_CHECK(rlwe_switch_key_new(
-        &key, lab->context, lab->secret, targets[target],
-        gadget_at(lab, gadget), &lab->root,
-        (uint32_t)(target * RLWE_MAX_GADGETS + gadget), err));
+    CHECK(rlwe_switch_key_new(&key, lab->context, lab->secret, targets[target],
+                              gadget_at(lab, gadget), &lab->root,
+                              (uint32_t)(target * RLWE_MAX_GADGETS + gadget),
+                              err));
     return key;
 }
 
@@ -64,8 +64,8 @@ static rlwe_switcher *switcher_for(const rlwe_lab *lab, int gadget, int from,
                                    int to)
 {
     rlwe_switcher *switcher;
-    LAB_CHECK(rlwe_switcher_new(&switcher, lab->context, gadget_at(lab, gadget),
-                                from, to, err));
+    CHECK(rlwe_switcher_new(&switcher, lab->context, gadget_at(lab, gadget),
+                            from, to, err));
     return switcher;
 }
 

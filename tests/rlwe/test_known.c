@@ -30,17 +30,17 @@ static const world_spec spec = {.log2_n = 11,
 static sotto_output *create(const char *path)
 {
     sotto_output *out;
-    LAB_CHECK(sotto_output_open(&out, path, SOTTO_OUTPUT_PUBLIC, false, err));
+    CHECK(sotto_output_open(&out, path, SOTTO_OUTPUT_PUBLIC, false, err));
     return out;
 }
 
 /* Ends the file and compares its digest. */
 static void expect(sotto_output *out, const char *path, const char *digest)
 {
-    LAB_CHECK(sotto_output_commit(out, err));
+    CHECK(sotto_output_commit(out, err));
     uint8_t *bytes;
     size_t len;
-    LAB_CHECK(sotto_file_read(&bytes, &len, path, (size_t)1 << 24, err));
+    CHECK(sotto_file_read(&bytes, &len, path, (size_t)1 << 24, err));
     uint8_t hash[SOTTO_HASH_BYTES];
     char text[2 * SOTTO_HASH_BYTES + 1];
     sotto_sha256_of(hash, bytes, len);
@@ -54,7 +54,7 @@ static void test_rlwe_known_secret(void **state)
     const char *path = folder_file(*state, "secret.key");
     rlwe_lab lab = lab_new(&spec, "known answer");
     sotto_output *out = create(path);
-    LAB_CHECK(rlwe_write_secret(out, lab.context, lab.secret, err));
+    CHECK(rlwe_write_secret(out, lab.context, lab.secret, err));
     expect(out, path,
            "7270ca4e7ad49b29fee6d59da90ae6445847c606050bbb29306c564b6efe6400");
     lab_free(&lab);
@@ -65,9 +65,9 @@ static void test_rlwe_known_public(void **state)
     const char *path = folder_file(*state, "public.key");
     rlwe_lab lab = lab_new(&spec, "known answer");
     rlwe_public *key;
-    LAB_CHECK(rlwe_public_new(&key, lab.context, lab.secret, &lab.root, err));
+    CHECK(rlwe_public_new(&key, lab.context, lab.secret, &lab.root, err));
     sotto_output *out = create(path);
-    LAB_CHECK(rlwe_write_public(out, lab.context, key, err));
+    CHECK(rlwe_write_public(out, lab.context, key, err));
     expect(out, path,
            "6a5c86c2fe22ff237531710bcea4a3e570271353e4182105a49cf159662f3b4d");
     rlwe_public_free(key);
@@ -77,9 +77,9 @@ static void test_rlwe_known_public(void **state)
 static rlwe_switch_key *make_key(const rlwe_lab *lab, rlwe_key_target target)
 {
     rlwe_switch_key *key;
-    LAB_CHECK(rlwe_switch_key_new(&key, lab->context, lab->secret, target,
-                                  &lab->context->params.literal.gadget[0],
-                                  &lab->root, (uint32_t)target.value, err));
+    CHECK(rlwe_switch_key_new(&key, lab->context, lab->secret, target,
+                              &lab->context->params.literal.gadget[0],
+                              &lab->root, (uint32_t)target.value, err));
     return key;
 }
 
@@ -92,10 +92,10 @@ static void test_rlwe_known_switch_keys(void **state)
     sotto_output *out = create(path);
     const rlwe_file_header header = rlwe_file_header_make(
         lab.context, RLWE_FILE_EVAL, lab.secret->key_id, true);
-    LAB_CHECK(rlwe_write_header(out, &header, err));
+    CHECK(rlwe_write_header(out, &header, err));
     for (uint32_t i = 0; i < 2; i++) {
         rlwe_switch_key *key = make_key(&lab, targets[i]);
-        LAB_CHECK(rlwe_write_switch_key(out, lab.context, key, i, err));
+        CHECK(rlwe_write_switch_key(out, lab.context, key, i, err));
         rlwe_switch_key_free(key);
     }
     expect(out, path,
@@ -109,30 +109,29 @@ static void test_rlwe_known_ciphertexts(void **state)
     const char *path = folder_file(*state, "x.ct");
     rlwe_lab lab = lab_new(&spec, "known answer");
     rlwe_ct ct;
-    LAB_CHECK(rlwe_ct_init(&ct, lab.context, 0, 2, err));
+    CHECK(rlwe_ct_init(&ct, lab.context, 0, 2, err));
     uint8_t *scratch = sotto_calloc(rlwe_ct_record_max(lab.context), 1);
     assert_non_null(scratch);
     sotto_output *out = create(path);
     rlwe_file_header header = rlwe_file_header_make(
         lab.context, RLWE_FILE_CIPHERTEXT, lab.secret->key_id, true);
     header.count = 3;
-    LAB_CHECK(rlwe_write_header(out, &header, err));
-    LAB_CHECK(rlwe_encrypt_zero(&ct, lab.context, lab.secret, 0, &lab.root, 1,
-                                2, &lab.arena, err));
-    LAB_CHECK(rlwe_write_ct(out, lab.context, &ct, 10, 0, 0, scratch, err));
+    CHECK(rlwe_write_header(out, &header, err));
+    CHECK(rlwe_encrypt_zero(&ct, lab.context, lab.secret, 0, &lab.root, 1, 2,
+                            &lab.arena, err));
+    CHECK(rlwe_write_ct(out, lab.context, &ct, 10, 0, 0, scratch, err));
     rlwe_public *public_key;
-    LAB_CHECK(
+    CHECK(
         rlwe_public_new(&public_key, lab.context, lab.secret, &lab.root, err));
-    LAB_CHECK(rlwe_encrypt_zero_public(&ct, lab.context, public_key, 0,
-                                       &lab.root, 3, 4, &lab.arena, err));
-    LAB_CHECK(rlwe_write_ct(out, lab.context, &ct, 11, 0, 1, scratch, err));
+    CHECK(rlwe_encrypt_zero_public(&ct, lab.context, public_key, 0, &lab.root,
+                                   3, 4, &lab.arena, err));
+    CHECK(rlwe_write_ct(out, lab.context, &ct, 11, 0, 1, scratch, err));
 
     rlwe_switch_key *key = make_key(&lab, (rlwe_key_target){RLWE_KEY_POWER, 2});
     rlwe_switcher *switcher;
-    LAB_CHECK(
-        rlwe_switcher_new(&switcher, lab.context, &key->gadget, 0, 1, err));
+    CHECK(rlwe_switcher_new(&switcher, lab.context, &key->gadget, 0, 1, err));
     rlwe_ct switched;
-    LAB_CHECK(rlwe_ct_init(&switched, lab.context, 1, 2, err));
+    CHECK(rlwe_ct_init(&switched, lab.context, 1, 2, err));
     memcpy(switched.key_id, lab.secret->key_id, sizeof switched.key_id);
     const uint64_t *const x[1] = {rlwe_ct_component(&ct, lab.context, 1)};
     const rlwe_switch_key *const keys[1] = {key};
@@ -140,8 +139,7 @@ static void test_rlwe_known_ciphertexts(void **state)
         switcher, lab.context, rlwe_ct_component(&switched, lab.context, 0),
         rlwe_ct_component(&switched, lab.context, 1),
         rlwe_ct_component(&ct, lab.context, 0), NULL, x, keys, 1, &lab.arena);
-    LAB_CHECK(
-        rlwe_write_ct(out, lab.context, &switched, 12, 0, 2, scratch, err));
+    CHECK(rlwe_write_ct(out, lab.context, &switched, 12, 0, 2, scratch, err));
     expect(out, path,
            "fdc96a19e7368a981f0b4f6a1d68872d48bad27720e1bd451a4b7bd5fdeef5c5");
     rlwe_ct_clear(&switched);
@@ -153,16 +151,13 @@ static void test_rlwe_known_ciphertexts(void **state)
     lab_free(&lab);
 }
 
-#define WITH_FOLDER(test)                                                      \
-    cmocka_unit_test_setup_teardown(test, folder_setup, folder_teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_FOLDER(test_rlwe_known_secret),
-        WITH_FOLDER(test_rlwe_known_public),
-        WITH_FOLDER(test_rlwe_known_switch_keys),
-        WITH_FOLDER(test_rlwe_known_ciphertexts),
+        IN_FOLDER(test_rlwe_known_secret),
+        IN_FOLDER(test_rlwe_known_public),
+        IN_FOLDER(test_rlwe_known_switch_keys),
+        IN_FOLDER(test_rlwe_known_ciphertexts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

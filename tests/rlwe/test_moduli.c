@@ -23,7 +23,7 @@ static void test_rlwe_moduli_find_hits_sizes(void **state)
         assert_true(most <= (log2_n <= 15 ? 47 : 46));
         const double target[5] = {most, 32, 32, least, most};
         uint64_t q[5];
-        LAB_CHECK(rlwe_moduli_find(q, log2_n, target, 5, err));
+        CHECK(rlwe_moduli_find(q, log2_n, target, 5, err));
         for (int i = 0; i < 5; i++) {
             assert_true(ntt_prime_is(q[i]));
             assert_int_equal(q[i] & (((uint64_t)2 << log2_n) - 1), 1);

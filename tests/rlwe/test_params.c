@@ -36,7 +36,7 @@ static void test_rlwe_params_check_accepts(void **state)
     (void)state;
     const rlwe_params_literal literal = good_literal();
     rlwe_params params;
-    LAB_CHECK(rlwe_params_check(&params, &literal, err));
+    CHECK(rlwe_params_check(&params, &literal, err));
     assert_int_equal(params.literal.security, 128);
     assert_int_equal(params.security_bits, 0);
     /* The largest sample is under the first gadget: all five moduli. */
@@ -56,7 +56,7 @@ static void test_rlwe_params_check_default_steps(void **state)
     literal.n_levels = 4;
     literal.level[3] = world_set("bc");
     rlwe_params params;
-    LAB_CHECK(rlwe_params_check(&params, &literal, err));
+    CHECK(rlwe_params_check(&params, &literal, err));
     assert_int_equal(params.literal.n_steps, 2);
     assert_int_equal(params.literal.step[0].to, 1);
     assert_int_equal(params.literal.step[1].from, 1);
@@ -298,14 +298,13 @@ static void test_rlwe_security_max_log2_is_the_table(void **state)
 static void primes_for(uint64_t *q, int n, int log2_n, double log2_total)
 {
     const ntt_ring ring = ntt_ring_init(log2_n);
-    LAB_CHECK(ntt_prime_search(q, (size_t)n - 1, &ring, log2_total / n, NULL, 0,
-                               err));
+    CHECK(ntt_prime_search(q, (size_t)n - 1, &ring, log2_total / n, NULL, 0,
+                           err));
     double rest = log2_total;
     for (int i = 0; i + 1 < n; i++) {
         rest -= log2((double)q[i]);
     }
-    LAB_CHECK(
-        ntt_prime_search(&q[n - 1], 1, &ring, rest, q, (size_t)n - 1, err));
+    CHECK(ntt_prime_search(&q[n - 1], 1, &ring, rest, q, (size_t)n - 1, err));
 }
 
 /* Where the modulus stands that makes a sample too large. */
@@ -340,7 +339,7 @@ static void check_bound(int log2_n, int security, sample where)
     rlwe_params params;
     rlwe_params_literal l = literal_of_size(log2_n, bound - 0.02, where);
     l.security = security;
-    LAB_CHECK(rlwe_params_check(&params, &l, err));
+    CHECK(rlwe_params_check(&params, &l, err));
     assert_int_equal(params.security_bits, security);
     assert_true(fabs(params.log2_qp - bound) < 0.05);
 
@@ -352,7 +351,7 @@ static void check_bound(int log2_n, int security, sample where)
     LAB_FAILS(SOTTO_ERR_SECURITY, rlwe_params_check(&params, &l, err),
               names[where], size, at_most, "--insecure-parameters");
     l.allow_insecure = true;
-    LAB_CHECK(rlwe_params_check(&params, &l, err));
+    CHECK(rlwe_params_check(&params, &l, err));
     assert_true(params.security_bits < security);
 }
 
@@ -378,7 +377,7 @@ static void test_rlwe_params_check_default_security(void **state)
     (void)state;
     rlwe_params params;
     rlwe_params_literal l = literal_of_size(13, 200, IN_LEVEL);
-    LAB_CHECK(rlwe_params_check(&params, &l, err));
+    CHECK(rlwe_params_check(&params, &l, err));
     assert_int_equal(params.security_bits, 128);
     l.security = 192;
     LAB_FAILS(SOTTO_ERR_SECURITY, rlwe_params_check(&params, &l, err),
@@ -398,7 +397,7 @@ static void test_rlwe_params_id_bytes(void **state)
     l.modulus[1] = 65537; /* 0x10001 */
     l.level[0] = rns_set_range(0, 2);
     rlwe_params params;
-    LAB_CHECK(rlwe_params_check(&params, &l, err));
+    CHECK(rlwe_params_check(&params, &l, err));
     static const uint8_t bytes[28] = {0, 0, 0, 0,    12, 0, 0, 0, 2, 0,
                                       0, 0, 1, 0xa0, 0,  0, 0, 0, 0, 0,
                                       1, 0, 1, 0,    0,  0, 0, 0};
@@ -409,11 +408,11 @@ static void test_rlwe_params_id_bytes(void **state)
     /* Levels are not part of it, moduli and their order are. */
     rlwe_params other;
     l.level[0] = rns_set_range(0, 1);
-    LAB_CHECK(rlwe_params_check(&other, &l, err));
+    CHECK(rlwe_params_check(&other, &l, err));
     assert_memory_equal(params.id, other.id, sizeof other.id);
     l.modulus[0] = 65537;
     l.modulus[1] = 40961;
-    LAB_CHECK(rlwe_params_check(&other, &l, err));
+    CHECK(rlwe_params_check(&other, &l, err));
     assert_memory_not_equal(params.id, other.id, sizeof other.id);
 }
 

@@ -37,13 +37,13 @@ static const rlwe_key_target targets[] = {
 static sotto_output *create(const char *path)
 {
     sotto_output *out;
-    LAB_CHECK(sotto_output_open(&out, path, SOTTO_OUTPUT_PUBLIC, false, err));
+    CHECK(sotto_output_open(&out, path, SOTTO_OUTPUT_PUBLIC, false, err));
     return out;
 }
 
 static void commit(sotto_output *out)
 {
-    LAB_CHECK(sotto_output_commit(out, err));
+    CHECK(sotto_output_commit(out, err));
 }
 
 /* A file header for ciphertexts, with a plan id. */
@@ -53,18 +53,18 @@ static void put_ct_header(const rlwe_lab *lab, sotto_output *out)
         lab->context, RLWE_FILE_CIPHERTEXT, lab->secret->key_id, true);
     memset(header.plan_id, 0x3c, sizeof header.plan_id);
     header.count = UINT64_C(0xabcdef0123456789);
-    LAB_CHECK(rlwe_write_header(out, &header, err));
+    CHECK(rlwe_write_header(out, &header, err));
 }
 
 /* A ciphertext of random residues, or a seeded encryption. */
 static rlwe_ct make_ct(rlwe_lab *lab, int level, int n_components, bool seeded)
 {
     rlwe_ct ct;
-    LAB_CHECK(rlwe_ct_init(&ct, lab->context, level, n_components, err));
+    CHECK(rlwe_ct_init(&ct, lab->context, level, n_components, err));
     if (seeded) {
-        LAB_CHECK(rlwe_encrypt_zero(&ct, lab->context, lab->secret, level,
-                                    &lab->root, 1, (uint32_t)level, &lab->arena,
-                                    err));
+        CHECK(rlwe_encrypt_zero(&ct, lab->context, lab->secret, level,
+                                &lab->root, 1, (uint32_t)level, &lab->arena,
+                                err));
         return ct;
     }
     for (int i = 0; i < n_components; i++) {
@@ -84,8 +84,8 @@ static void put_ct(const rlwe_lab *lab, sotto_output *out, const rlwe_ct *ct,
     uint8_t *scratch = malloc(bytes);
     assert_non_null(scratch);
     const uint64_t before = sotto_output_size(out);
-    LAB_CHECK(rlwe_write_ct(out, lab->context, ct, scale_bits, index, item,
-                            scratch, err));
+    CHECK(rlwe_write_ct(out, lab->context, ct, scale_bits, index, item, scratch,
+                        err));
     assert_int_equal(sotto_output_size(out) - before, bytes);
     free(scratch);
 }
@@ -113,7 +113,7 @@ static void assert_same_ct(const rlwe_lab *lab, const rlwe_ct *a,
 static rlwe_file_reader *open_ct(const rlwe_lab *lab, const char *path)
 {
     rlwe_file_reader *reader;
-    LAB_CHECK(
+    CHECK(
         rlwe_file_open(&reader, path, lab->context, RLWE_FILE_CIPHERTEXT, err));
     return reader;
 }
@@ -188,13 +188,13 @@ static void test_rlwe_write_ct_round_trip(void **state)
     assert_true(header->count == UINT64_C(0xabcdef0123456789));
     assert_memory_equal(header->params_id, lab.context->params.id, 32);
     rlwe_ct back;
-    LAB_CHECK(rlwe_ct_init(&back, lab.context, 0, 5, err));
+    CHECK(rlwe_ct_init(&back, lab.context, 0, 5, err));
     uint64_t scale_bits, index;
     uint32_t item;
     bool at_end;
     for (uint32_t i = 0; i < 5; i++) {
-        LAB_CHECK(rlwe_read_ct(reader, lab.context, &back, &scale_bits, &index,
-                               &item, &at_end, err));
+        CHECK(rlwe_read_ct(reader, lab.context, &back, &scale_bits, &index,
+                           &item, &at_end, err));
         assert_false(at_end);
         assert_same_ct(&lab, &ct[i], &back);
         assert_int_equal(scale_bits, UINT64_C(0x1122334455667788) + i);
@@ -203,8 +203,8 @@ static void test_rlwe_write_ct_round_trip(void **state)
     }
     assert_int_equal(rlwe_file_position(reader), size);
     back.data[3] = 99;
-    LAB_CHECK(rlwe_read_ct(reader, lab.context, &back, &scale_bits, &index,
-                           &item, &at_end, err));
+    CHECK(rlwe_read_ct(reader, lab.context, &back, &scale_bits, &index, &item,
+                       &at_end, err));
     assert_true(at_end);
     assert_int_equal(back.data[3], 99);
     rlwe_file_close(reader);
@@ -238,7 +238,7 @@ static void test_rlwe_write_ct_layout(void **state)
     commit(out);
     uint8_t *bytes;
     size_t len;
-    LAB_CHECK(sotto_file_read(&bytes, &len, path, 1 << 20, err));
+    CHECK(sotto_file_read(&bytes, &len, path, 1 << 20, err));
     /* "bc" at level 1: 30 and 33 or 34 bits. */
     const rns_ring *ring = lab.context->ring;
     const size_t poly =
@@ -302,19 +302,19 @@ static void test_rlwe_parse_ct_of_raw_records(void **state)
     bool at_end;
     for (int i = 0; i < 3; i++) {
         raw[i].bytes = malloc(rlwe_ct_record_max(lab.context));
-        LAB_CHECK(rlwe_read_raw_ct(reader, &raw[i], &at_end, err));
+        CHECK(rlwe_read_raw_ct(reader, &raw[i], &at_end, err));
         assert_false(at_end);
         assert_int_equal(raw[i].number, i + 1);
         assert_int_equal(raw[i].index, i);
         assert_int_equal(raw[i].item, i);
     }
     rlwe_ct back;
-    LAB_CHECK(rlwe_ct_init(&back, lab.context, 0, 5, err));
+    CHECK(rlwe_ct_init(&back, lab.context, 0, 5, err));
     for (int i = 2; i >= 0; i--) {
         uint64_t scale_bits, index;
         uint32_t item;
-        LAB_CHECK(rlwe_parse_ct(reader, lab.context, &back, &scale_bits, &index,
-                                &item, &raw[i], err));
+        CHECK(rlwe_parse_ct(reader, lab.context, &back, &scale_bits, &index,
+                            &item, &raw[i], err));
         assert_same_ct(&lab, &ct[i], &back);
         assert_int_equal(index, i);
         raw[i].bytes[300] ^= 1;
@@ -337,7 +337,7 @@ static void append_file(uint8_t *all, size_t *len, const char *path)
 {
     uint8_t *bytes;
     size_t n;
-    LAB_CHECK(sotto_file_read(&bytes, &n, path, 1 << 22, err));
+    CHECK(sotto_file_read(&bytes, &n, path, 1 << 22, err));
     memcpy(all + *len, bytes, n);
     *len += n;
     sotto_free(bytes);
@@ -364,13 +364,13 @@ static void test_rlwe_read_ct_of_concatenated_files(void **state)
     folder_put(path, all, len);
     rlwe_file_reader *reader = open_ct(&lab, path);
     rlwe_ct back;
-    LAB_CHECK(rlwe_ct_init(&back, lab.context, 0, 2, err));
+    CHECK(rlwe_ct_init(&back, lab.context, 0, 2, err));
     uint64_t scale_bits, index;
     uint32_t item;
     bool at_end;
     for (int i = 0; i < 3; i++) {
-        LAB_CHECK(rlwe_read_ct(reader, lab.context, &back, &scale_bits, &index,
-                               &item, &at_end, err));
+        CHECK(rlwe_read_ct(reader, lab.context, &back, &scale_bits, &index,
+                           &item, &at_end, err));
         assert_int_equal(at_end, i == 2);
         assert_int_equal(index, i == 0 ? 0 : 2);
     }
@@ -399,11 +399,11 @@ static void test_rlwe_read_ct_of_parts_that_differ(void **state)
         header.plan_id[0] ^= what == 2;
         header.key_id[0] ^= what == 3;
         header.count = UINT64_C(0xabcdef0123456789) ^ (what == 5);
-        LAB_CHECK(rlwe_write_header(out, &header, err));
+        CHECK(rlwe_write_header(out, &header, err));
         commit(out);
         rlwe_file_reader *reader = open_ct(&lab, path);
         rlwe_ct back;
-        LAB_CHECK(rlwe_ct_init(&back, lab.context, 0, 2, err));
+        CHECK(rlwe_ct_init(&back, lab.context, 0, 2, err));
         uint64_t scale_bits, index;
         uint32_t item;
         bool at_end;
@@ -422,7 +422,7 @@ static void test_rlwe_read_ct_of_parts_that_differ(void **state)
 static void put_secret(const rlwe_lab *lab, const char *path)
 {
     sotto_output *out = create(path);
-    LAB_CHECK(rlwe_write_secret(out, lab->context, lab->secret, err));
+    CHECK(rlwe_write_secret(out, lab->context, lab->secret, err));
     commit(out);
 }
 
@@ -432,7 +432,7 @@ static void test_rlwe_write_secret_round_trip(void **state)
     rlwe_lab lab = lab_new(&spec, "secret");
     put_secret(&lab, path);
     rlwe_secret *back;
-    LAB_CHECK(rlwe_read_secret(&back, path, lab.context, err));
+    CHECK(rlwe_read_secret(&back, path, lab.context, err));
     assert_memory_equal(back->small, lab.secret->small, lab.n);
     assert_memory_equal(back->key_id, lab.secret->key_id, 16);
     assert_memory_equal(back->ntt, lab.secret->ntt,
@@ -443,7 +443,7 @@ static void test_rlwe_write_secret_round_trip(void **state)
     /* Two bits each, from the low end: 0, 1, 3 for -1. */
     uint8_t *bytes;
     size_t len;
-    LAB_CHECK(sotto_file_read(&bytes, &len, path, 1 << 20, err));
+    CHECK(sotto_file_read(&bytes, &len, path, 1 << 20, err));
     assert_int_equal(len, 136 + 64 + 16 + 256);
     for (size_t i = 0; i < lab.n; i++) {
         const int code = (bytes[216 + i / 4] >> (2 * (i % 4))) & 3;
@@ -458,11 +458,11 @@ static void test_rlwe_write_public_round_trip(void **state)
     const char *path = folder_file(*state, "public.key");
     rlwe_lab lab = lab_new(&spec, "public");
     rlwe_public *key, *back;
-    LAB_CHECK(rlwe_public_new(&key, lab.context, lab.secret, &lab.root, err));
+    CHECK(rlwe_public_new(&key, lab.context, lab.secret, &lab.root, err));
     sotto_output *out = create(path);
-    LAB_CHECK(rlwe_write_public(out, lab.context, key, err));
+    CHECK(rlwe_write_public(out, lab.context, key, err));
     commit(out);
-    LAB_CHECK(rlwe_read_public(&back, path, lab.context, err));
+    CHECK(rlwe_read_public(&back, path, lab.context, err));
     assert_true(rns_set_equal(&key->set, &back->set));
     assert_memory_equal(key->key_id, back->key_id, 16);
     assert_memory_equal(&key->seed, &back->seed, 32);
@@ -476,8 +476,8 @@ static void test_rlwe_write_public_round_trip(void **state)
     }
     /* It encrypts. */
     rlwe_ct ct = make_ct(&lab, 0, 2, false);
-    LAB_CHECK(rlwe_encrypt_zero_public(&ct, lab.context, back, 1, &lab.root, 0,
-                                       0, &lab.arena, err));
+    CHECK(rlwe_encrypt_zero_public(&ct, lab.context, back, 1, &lab.root, 0, 0,
+                                   &lab.arena, err));
     rlwe_ct_clear(&ct);
     rlwe_public_free(key);
     rlwe_public_free(back);
@@ -490,18 +490,17 @@ static void put_eval(const rlwe_lab *lab, const char *path, int n_gadgets)
     sotto_output *out = create(path);
     const rlwe_file_header header = rlwe_file_header_make(
         lab->context, RLWE_FILE_EVAL, lab->secret->key_id, true);
-    LAB_CHECK(rlwe_write_header(out, &header, err));
+    CHECK(rlwe_write_header(out, &header, err));
     uint32_t index = 0;
     for (size_t t = 0; t < 3; t++) {
         for (int g = 0; g < n_gadgets; g++, index++) {
             const rlwe_gadget *gadget = &lab->context->params.literal.gadget[g];
             rlwe_switch_key *key;
-            LAB_CHECK(rlwe_switch_key_new(&key, lab->context, lab->secret,
-                                          targets[t], gadget, &lab->root, index,
-                                          err));
+            CHECK(rlwe_switch_key_new(&key, lab->context, lab->secret,
+                                      targets[t], gadget, &lab->root, index,
+                                      err));
             const uint64_t before = sotto_output_size(out);
-            LAB_CHECK(
-                rlwe_write_switch_key(out, lab->context, key, index, err));
+            CHECK(rlwe_write_switch_key(out, lab->context, key, index, err));
             assert_int_equal(
                 sotto_output_size(out) - before,
                 rlwe_switch_key_record_bytes(lab->context, gadget));
@@ -515,9 +514,8 @@ static void assert_same_key(const rlwe_lab *lab, const rlwe_switch_key *have,
                             uint32_t index)
 {
     rlwe_switch_key *want;
-    LAB_CHECK(rlwe_switch_key_new(&want, lab->context, lab->secret,
-                                  have->target, &have->gadget, &lab->root,
-                                  index, err));
+    CHECK(rlwe_switch_key_new(&want, lab->context, lab->secret, have->target,
+                              &have->gadget, &lab->root, index, err));
     assert_memory_equal(&want->seed, &have->seed, 32);
     assert_memory_equal(want->key_id, have->key_id, 16);
     assert_true(rns_set_equal(&want->set, &have->set));
@@ -539,7 +537,7 @@ static void test_rlwe_write_switch_key_round_trip(void **state)
     rlwe_lab lab = lab_new(&spec, "eval");
     put_eval(&lab, path, 2);
     rlwe_keyset *set;
-    LAB_CHECK(rlwe_read_keyset(&set, path, lab.context, NULL, 0, err));
+    CHECK(rlwe_read_keyset(&set, path, lab.context, NULL, 0, err));
     assert_int_equal(set->n_keys, 6);
     assert_memory_equal(set->key_id, lab.secret->key_id, 16);
     assert_true(set->from_seed);
@@ -565,7 +563,7 @@ static void test_rlwe_read_keyset_of_a_superset(void **state)
     folder_put(path, all, len);
     const rlwe_key_target wanted[2] = {targets[2], {RLWE_KEY_POWER, 3}};
     rlwe_keyset *set;
-    LAB_CHECK(rlwe_read_keyset(&set, path, lab.context, wanted, 2, err));
+    CHECK(rlwe_read_keyset(&set, path, lab.context, wanted, 2, err));
     assert_int_equal(set->n_keys, 2); /* one target under two gadgets */
     assert_same_key(&lab, set->key[0], 4);
     assert_same_key(&lab, set->key[1], 5);
@@ -586,7 +584,7 @@ static void test_rlwe_read_keyset_of_other_gadgets(void **state)
     other.gadget = only_small;
     rlwe_lab narrow = lab_new(&other, "eval");
     rlwe_keyset *set;
-    LAB_CHECK(rlwe_read_keyset(&set, path, narrow.context, NULL, 0, err));
+    CHECK(rlwe_read_keyset(&set, path, narrow.context, NULL, 0, err));
     assert_int_equal(set->n_keys, 3);
     for (uint32_t i = 0; i < 3; i++) {
         assert_same_key(&lab, set->key[i], 2 * i + 1);
@@ -598,7 +596,7 @@ static void test_rlwe_read_keyset_of_other_gadgets(void **state)
     static const char *const only_large[] = {"abc|010|de", NULL};
     other.gadget = only_large;
     narrow = lab_new(&other, "eval");
-    LAB_CHECK(rlwe_read_keyset(&set, path, narrow.context, NULL, 0, err));
+    CHECK(rlwe_read_keyset(&set, path, narrow.context, NULL, 0, err));
     assert_int_equal(set->n_keys, 3);
     for (uint32_t i = 0; i < 3; i++) {
         assert_same_key(&lab, set->key[i], 2 * i);
@@ -609,7 +607,7 @@ static void test_rlwe_read_keyset_of_other_gadgets(void **state)
     /* No gadget at all. */
     other.gadget = NULL;
     narrow = lab_new(&other, "eval");
-    LAB_CHECK(rlwe_read_keyset(&set, path, narrow.context, NULL, 0, err));
+    CHECK(rlwe_read_keyset(&set, path, narrow.context, NULL, 0, err));
     assert_int_equal(set->n_keys, 0);
     assert_memory_equal(set->key_id, lab.secret->key_id, 16);
     rlwe_keyset_free(set);
@@ -625,7 +623,7 @@ static void test_rlwe_file_peek(void **state)
     rlwe_lab lab = lab_new(&spec, "peek");
     put_secret(&lab, path);
     rlwe_file_header header;
-    LAB_CHECK(rlwe_file_peek(&header, path, err));
+    CHECK(rlwe_file_peek(&header, path, err));
     assert_int_equal(header.kind, RLWE_FILE_SECRET);
     assert_true(header.insecure);
     assert_memory_equal(header.key_id, lab.secret->key_id, 16);
@@ -804,9 +802,9 @@ static void test_rlwe_wire_failures(void **state)
     put_secret(&s.lab, s.secret);
     put_eval(&s.lab, s.eval, 2);
     rlwe_public *key;
-    LAB_CHECK(rlwe_public_new(&key, s.lab.context, s.lab.secret, NULL, err));
+    CHECK(rlwe_public_new(&key, s.lab.context, s.lab.secret, NULL, err));
     sotto_output *out = create(s.public_path);
-    LAB_CHECK(rlwe_write_public(out, s.lab.context, key, err));
+    CHECK(rlwe_write_public(out, s.lab.context, key, err));
     commit(out);
     rlwe_public_free(key);
     rlwe_ct ct = make_ct(&s.lab, 0, 2, true);
@@ -828,28 +826,25 @@ static void test_rlwe_wire_failures(void **state)
     lab_free(&s.lab);
 }
 
-#define WITH_FOLDER(test)                                                      \
-    cmocka_unit_test_setup_teardown(test, folder_setup, folder_teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rlwe_wire_pack_limb_bits),
-        WITH_FOLDER(test_rlwe_write_ct_round_trip),
-        WITH_FOLDER(test_rlwe_write_ct_layout),
-        WITH_FOLDER(test_rlwe_parse_ct_of_raw_records),
-        WITH_FOLDER(test_rlwe_read_ct_of_concatenated_files),
-        WITH_FOLDER(test_rlwe_read_ct_of_parts_that_differ),
-        WITH_FOLDER(test_rlwe_write_secret_round_trip),
-        WITH_FOLDER(test_rlwe_write_public_round_trip),
-        WITH_FOLDER(test_rlwe_write_switch_key_round_trip),
-        WITH_FOLDER(test_rlwe_read_keyset_of_a_superset),
-        WITH_FOLDER(test_rlwe_read_keyset_of_other_gadgets),
-        WITH_FOLDER(test_rlwe_file_peek),
-        WITH_FOLDER(test_rlwe_file_open_of_another_kind),
-        WITH_FOLDER(test_rlwe_file_open_for_other_parameters),
-        WITH_FOLDER(test_rlwe_read_ct_of_another_level_table),
-        WITH_FOLDER(test_rlwe_wire_failures),
+        IN_FOLDER(test_rlwe_write_ct_round_trip),
+        IN_FOLDER(test_rlwe_write_ct_layout),
+        IN_FOLDER(test_rlwe_parse_ct_of_raw_records),
+        IN_FOLDER(test_rlwe_read_ct_of_concatenated_files),
+        IN_FOLDER(test_rlwe_read_ct_of_parts_that_differ),
+        IN_FOLDER(test_rlwe_write_secret_round_trip),
+        IN_FOLDER(test_rlwe_write_public_round_trip),
+        IN_FOLDER(test_rlwe_write_switch_key_round_trip),
+        IN_FOLDER(test_rlwe_read_keyset_of_a_superset),
+        IN_FOLDER(test_rlwe_read_keyset_of_other_gadgets),
+        IN_FOLDER(test_rlwe_file_peek),
+        IN_FOLDER(test_rlwe_file_open_of_another_kind),
+        IN_FOLDER(test_rlwe_file_open_for_other_parameters),
+        IN_FOLDER(test_rlwe_read_ct_of_another_level_table),
+        IN_FOLDER(test_rlwe_wire_failures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -103,9 +103,9 @@ static sotto_status read_ct(const subject *s, sotto_error *err)
 /* Reads what was written into s->path back into s->bytes. */
 static void load(subject *s, sotto_output *out)
 {
-    LAB_CHECK(sotto_output_commit(out, err));
+    CHECK(sotto_output_commit(out, err));
     uint8_t *bytes;
-    LAB_CHECK(sotto_file_read(&bytes, &s->len, s->path, MAX_FILE, err));
+    CHECK(sotto_file_read(&bytes, &s->len, s->path, MAX_FILE, err));
     memcpy(s->bytes, bytes, s->len);
     sotto_free(bytes);
 }
@@ -116,15 +116,14 @@ static sotto_output *begin(subject *s, void **state)
     s->lab = lab_new(&spec, "damage");
     s->path = folder_file(*state, "subject");
     sotto_output *out;
-    LAB_CHECK(
-        sotto_output_open(&out, s->path, SOTTO_OUTPUT_PUBLIC, false, err));
+    CHECK(sotto_output_open(&out, s->path, SOTTO_OUTPUT_PUBLIC, false, err));
     return out;
 }
 
 static void make_secret(subject *s, void **state)
 {
     sotto_output *out = begin(s, state);
-    LAB_CHECK(rlwe_write_secret(out, s->lab.context, s->lab.secret, err));
+    CHECK(rlwe_write_secret(out, s->lab.context, s->lab.secret, err));
     s->read = read_secret;
     load(s, out);
 }
@@ -133,9 +132,9 @@ static void make_public(subject *s, void **state)
 {
     sotto_output *out = begin(s, state);
     rlwe_public *key;
-    LAB_CHECK(rlwe_public_new(&key, s->lab.context, s->lab.secret, &s->lab.root,
-                              err));
-    LAB_CHECK(rlwe_write_public(out, s->lab.context, key, err));
+    CHECK(rlwe_public_new(&key, s->lab.context, s->lab.secret, &s->lab.root,
+                          err));
+    CHECK(rlwe_write_public(out, s->lab.context, key, err));
     rlwe_public_free(key);
     s->read = read_public;
     load(s, out);
@@ -146,13 +145,13 @@ static void make_eval(subject *s, void **state)
     sotto_output *out = begin(s, state);
     const rlwe_file_header header = rlwe_file_header_make(
         s->lab.context, RLWE_FILE_EVAL, s->lab.secret->key_id, true);
-    LAB_CHECK(rlwe_write_header(out, &header, err));
+    CHECK(rlwe_write_header(out, &header, err));
     const rlwe_key_target target = {RLWE_KEY_POWER, 2};
     rlwe_switch_key *key;
-    LAB_CHECK(rlwe_switch_key_new(&key, s->lab.context, s->lab.secret, target,
-                                  &s->lab.context->params.literal.gadget[1],
-                                  &s->lab.root, 0, err));
-    LAB_CHECK(rlwe_write_switch_key(out, s->lab.context, key, 0, err));
+    CHECK(rlwe_switch_key_new(&key, s->lab.context, s->lab.secret, target,
+                              &s->lab.context->params.literal.gadget[1],
+                              &s->lab.root, 0, err));
+    CHECK(rlwe_write_switch_key(out, s->lab.context, key, 0, err));
     rlwe_switch_key_free(key);
     s->read = read_eval;
     load(s, out);
@@ -165,18 +164,18 @@ static void make_ct(subject *s, void **state, bool seeded)
     const rlwe_context *context = s->lab.context;
     const rlwe_file_header header = rlwe_file_header_make(
         context, RLWE_FILE_CIPHERTEXT, s->lab.secret->key_id, true);
-    LAB_CHECK(rlwe_write_header(out, &header, err));
+    CHECK(rlwe_write_header(out, &header, err));
     rlwe_ct ct;
-    LAB_CHECK(rlwe_ct_init(&ct, context, 1, 3, err));
+    CHECK(rlwe_ct_init(&ct, context, 1, 3, err));
     if (seeded) {
-        LAB_CHECK(rlwe_encrypt_zero(&ct, context, s->lab.secret, 1,
-                                    &s->lab.root, 0, 0, &s->lab.arena, err));
+        CHECK(rlwe_encrypt_zero(&ct, context, s->lab.secret, 1, &s->lab.root, 0,
+                                0, &s->lab.arena, err));
     } else {
         lab_uniform(&s->lab, rlwe_level_set(context, 1), ct.data, 0);
         memcpy(ct.key_id, s->lab.secret->key_id, sizeof ct.key_id);
     }
     static uint8_t scratch[MAX_FILE];
-    LAB_CHECK(rlwe_write_ct(out, context, &ct, 1, 2, 3, scratch, err));
+    CHECK(rlwe_write_ct(out, context, &ct, 1, 2, 3, scratch, err));
     rlwe_ct_clear(&ct);
     s->read = read_ct;
     load(s, out);
@@ -221,7 +220,7 @@ static void check_flips(const subject *s)
         poke(fd, at, s->bytes[at]);
     }
     assert_int_equal(close(fd), 0);
-    LAB_CHECK(s->read(s, err));
+    CHECK(s->read(s, err));
 }
 
 /* Every shorter file. valid: length at which the file is whole without its
@@ -233,7 +232,7 @@ static void check_cuts(const subject *s, size_t valid)
     for (size_t len = s->len; len-- > 0;) {
         assert_int_equal(truncate(s->path, (off_t)len), 0);
         if (len == valid) {
-            LAB_CHECK(s->read(s, err));
+            CHECK(s->read(s, err));
         } else {
             check_fails(s, SOTTO_ERR_FORMAT, len);
         }
@@ -242,7 +241,7 @@ static void check_cuts(const subject *s, size_t valid)
 
 static void check_damage(subject *s, size_t valid)
 {
-    LAB_CHECK(s->read(s, err));
+    CHECK(s->read(s, err));
     check_flips(s);
     check_cuts(s, valid);
     /* Bytes behind the end. */
@@ -497,10 +496,10 @@ static void test_rlwe_read_ct_without_room(void **state)
     subject *s = &the_subject;
     make_ct(s, state, false);
     rlwe_file_reader *reader;
-    LAB_CHECK(rlwe_file_open(&reader, s->path, s->lab.context,
-                             RLWE_FILE_CIPHERTEXT, err));
+    CHECK(rlwe_file_open(&reader, s->path, s->lab.context, RLWE_FILE_CIPHERTEXT,
+                         err));
     rlwe_ct ct;
-    LAB_CHECK(rlwe_ct_init(&ct, s->lab.context, 1, 2, err));
+    CHECK(rlwe_ct_init(&ct, s->lab.context, 1, 2, err));
     uint64_t scale_bits, index;
     uint32_t item;
     bool at_end;
@@ -514,23 +513,20 @@ static void test_rlwe_read_ct_without_room(void **state)
     finish(s);
 }
 
-#define WITH_FOLDER(test)                                                      \
-    cmocka_unit_test_setup_teardown(test, folder_setup, folder_teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_FOLDER(test_rlwe_read_secret_damaged),
-        WITH_FOLDER(test_rlwe_read_public_damaged),
-        WITH_FOLDER(test_rlwe_read_keyset_damaged),
-        WITH_FOLDER(test_rlwe_read_ct_damaged),
-        WITH_FOLDER(test_rlwe_file_open_wrong_fields),
-        WITH_FOLDER(test_rlwe_read_ct_wrong_fields),
-        WITH_FOLDER(test_rlwe_read_secret_wrong_fields),
-        WITH_FOLDER(test_rlwe_read_public_wrong_fields),
-        WITH_FOLDER(test_rlwe_read_keyset_wrong_fields),
-        WITH_FOLDER(test_rlwe_read_of_a_huge_length),
-        WITH_FOLDER(test_rlwe_read_ct_without_room),
+        IN_FOLDER(test_rlwe_read_secret_damaged),
+        IN_FOLDER(test_rlwe_read_public_damaged),
+        IN_FOLDER(test_rlwe_read_keyset_damaged),
+        IN_FOLDER(test_rlwe_read_ct_damaged),
+        IN_FOLDER(test_rlwe_file_open_wrong_fields),
+        IN_FOLDER(test_rlwe_read_ct_wrong_fields),
+        IN_FOLDER(test_rlwe_read_secret_wrong_fields),
+        IN_FOLDER(test_rlwe_read_public_wrong_fields),
+        IN_FOLDER(test_rlwe_read_keyset_wrong_fields),
+        IN_FOLDER(test_rlwe_read_of_a_huge_length),
+        IN_FOLDER(test_rlwe_read_ct_without_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,16 +23,8 @@
 #include "ntt/sample.h"
 #include "rlwe/moduli.h"
 #include "rlwe/wire.h"
+#include "tests/support/check.h"
 #include "tests/support/folder.h"
-
-#define CHECK(call)                                                            \
-    do {                                                                       \
-        sotto_error err_ = {""};                                               \
-        sotto_error *err = &err_;                                              \
-        if ((call) != SOTTO_OK) {                                              \
-            fail_msg("%s: %s", #call, err_.text);                              \
-        }                                                                      \
-    } while (0)
 
 /* ---- The text ------------------------------------------------------------ */
 
@@ -546,8 +538,7 @@ int main(void)
         cmocka_unit_test(test_spec_parameters),
         cmocka_unit_test(test_spec_encoding),
         cmocka_unit_test(test_spec_encryption),
-        cmocka_unit_test_setup_teardown(test_spec_files, folder_setup,
-                                        folder_teardown),
+        IN_FOLDER(test_spec_files),
         cmocka_unit_test(test_spec_plan),
         cmocka_unit_test(test_spec_weights),
     };

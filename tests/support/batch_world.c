@@ -12,16 +12,8 @@
 
 #include <cmocka.h>
 
+#include "tests/support/check.h"
 #include "tests/support/nn_reference.h"
-
-#define CHECK(expr)                                                            \
-    do {                                                                       \
-        sotto_error check_error_ = {{0}};                                      \
-        sotto_error *const err = &check_error_;                                \
-        if ((expr) != SOTTO_OK) {                                              \
-            fail_msg("%s: %s", #expr, check_error_.text);                      \
-        }                                                                      \
-    } while (0)
 
 /* ---- Networks ------------------------------------------------------------ */
 

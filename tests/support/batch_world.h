@@ -10,6 +10,11 @@
 
 #define HAND_MAX_STEPS 8
 
+/* Levels, steps and gadgets, and sizes of moduli, as ckks_world.h wants them.
+ */
+#define LEVELS(...) ((const char *const[]){__VA_ARGS__, NULL})
+#define BITS(...) ((const double[]){__VA_ARGS__, 0})
+
 /* What a plan says of one step; scale and components follow. */
 typedef struct hand_step {
     int weight_bits; /* 0 for a square */

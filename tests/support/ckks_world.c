@@ -12,15 +12,7 @@
 
 #include "ckks/noise.h"
 #include "ntt/prime.h"
-
-#define CHECK(expr)                                                            \
-    do {                                                                       \
-        sotto_error check_error_ = {{0}};                                      \
-        sotto_error *const err = &check_error_;                                \
-        if ((expr) != SOTTO_OK) {                                              \
-            fail_msg("%s: %s", #expr, check_error_.text);                      \
-        }                                                                      \
-    } while (0)
+#include "tests/support/check.h"
 
 rns_set world_set(const char *word)
 {

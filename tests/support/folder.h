@@ -16,6 +16,10 @@ typedef struct test_folder {
 int folder_setup(void **state);
 int folder_teardown(void **state);
 
+/* The entry of a test that runs in such a folder. */
+#define IN_FOLDER(test)                                                        \
+    cmocka_unit_test_setup_teardown(test, folder_setup, folder_teardown)
+
 /* The path of a file in the folder; borrowed, from a ring of 8 buffers. */
 const char *folder_file(const test_folder *folder, const char *name);
 

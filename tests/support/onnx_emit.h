@@ -12,6 +12,18 @@
 
 #define EMIT_CAP 65536
 
+/* Shapes and values in calls. */
+#define DIMS(...)                                                              \
+    (const int64_t[])                                                          \
+    {                                                                          \
+        __VA_ARGS__                                                            \
+    }
+#define FLOATS(...)                                                            \
+    (const float[])                                                            \
+    {                                                                          \
+        __VA_ARGS__                                                            \
+    }
+
 /* One message under construction. */
 typedef struct emit {
     size_t len;

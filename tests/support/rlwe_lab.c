@@ -33,8 +33,8 @@ rlwe_lab lab_new(const world_spec *spec, const char *seed)
     rlwe_lab lab = {.n = (size_t)1 << spec->log2_n};
     const rlwe_params_literal literal = world_literal(spec);
     sotto_seed_from_text(&lab.root, seed);
-    LAB_CHECK(rlwe_context_new(&lab.context, &literal, err));
-    LAB_CHECK(rlwe_secret_new(&lab.secret, lab.context, &lab.root, err));
+    CHECK(rlwe_context_new(&lab.context, &literal, err));
+    CHECK(rlwe_secret_new(&lab.secret, lab.context, &lab.root, err));
     const size_t encrypt_bytes = rlwe_encrypt_scratch(lab.context);
     const size_t switch_bytes = rlwe_switch_scratch(lab.context);
     lab.arena = sotto_arena_init(encrypt_bytes > switch_bytes ? encrypt_bytes

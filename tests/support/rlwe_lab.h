@@ -11,17 +11,8 @@
 #include "base/mem.h"
 #include "rlwe/ct.h"
 #include "rlwe/keys.h"
+#include "tests/support/check.h"
 #include "tests/support/ckks_world.h"
-
-/* Runs an expression that takes err and must succeed. */
-#define LAB_CHECK(expr)                                                        \
-    do {                                                                       \
-        sotto_error lab_error_ = {{0}};                                        \
-        sotto_error *const err = &lab_error_;                                  \
-        if ((expr) != SOTTO_OK) {                                              \
-            fail_msg("%s: %s", #expr, lab_error_.text);                        \
-        }                                                                      \
-    } while (0)
 
 /* Runs an expression that takes err and must fail with this status and a
  * message that contains every one of the words given (at least one). */

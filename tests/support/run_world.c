@@ -11,17 +11,7 @@
 
 #include <cmocka.h>
 
-#define CHECK(expr)                                                            \
-    do {                                                                       \
-        sotto_error check_error_ = {{0}};                                      \
-        sotto_error *const err = &check_error_;                                \
-        if ((expr) != SOTTO_OK) {                                              \
-            fail_msg("%s: %s", #expr, check_error_.text);                      \
-        }                                                                      \
-    } while (0)
-
-#define LEVELS(...) ((const char *const[]){__VA_ARGS__, NULL})
-#define BITS(...) ((const double[]){__VA_ARGS__, 0})
+#include "tests/support/check.h"
 
 const hand_spec run_spec = {
     .params = {.log2_n = 10,
