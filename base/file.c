@@ -463,3 +463,18 @@ void sotto_output_discard(sotto_output *output)
     }
     free_output(output);
 }
+
+sotto_status sotto_file_write(const char *path, const void *data,
+                              size_t len_bytes, sotto_error *err)
+{
+    sotto_output *output;
+    SOTTO_TRY(
+        sotto_output_open(&output, path, SOTTO_OUTPUT_PUBLIC, false, err));
+    const sotto_status status =
+        sotto_output_write(output, data, len_bytes, err);
+    if (status != SOTTO_OK) {
+        sotto_output_discard(output);
+        return status;
+    }
+    return sotto_output_commit(output, err);
+}

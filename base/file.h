@@ -85,4 +85,10 @@ sotto_status sotto_output_commit(sotto_output *output,
 /* Removes the temporary file and frees; NULL is fine. */
 void sotto_output_discard(sotto_output *output);
 
+/* Writes a whole public file, in place of one that stands there.
+ * error: SOTTO_ERR_IO, SOTTO_ERR_MEMORY; path is then as it was. */
+sotto_status sotto_file_write(const char *path, const void *data,
+                              size_t len_bytes,
+                              sotto_error *err) SOTTO_MUST_CHECK;
+
 #endif

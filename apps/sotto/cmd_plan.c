@@ -133,18 +133,9 @@ static sotto_status write_plan(nn_plan *plan, const char *path,
     char *words = NULL;
     size_t len_bytes = 0;
     SOTTO_TRY(nn_plan_write(&words, &len_bytes, plan, err));
-    sotto_output *out = NULL;
-    sotto_status status =
-        sotto_output_open(&out, path, SOTTO_OUTPUT_PUBLIC, false, err);
-    if (status == SOTTO_OK) {
-        status = sotto_output_write(out, words, len_bytes, err);
-    }
+    const sotto_status status = sotto_file_write(path, words, len_bytes, err);
     sotto_free(words);
-    if (status != SOTTO_OK) {
-        sotto_output_discard(out);
-        return status;
-    }
-    return sotto_output_commit(out, err);
+    return status;
 }
 
 /* Makes and writes the plan of a loaded model. */

@@ -67,7 +67,6 @@ sotto_status nn_checkpoint_write(const nn_trainer *trainer, sotto_error *err)
 {
     const char *path = trainer->config.checkpoint;
     const size_t len_bytes = file_bytes(trainer);
-    sotto_output *output = NULL;
 
     if (path[0] == '\0') {
         return SOTTO_OK;
@@ -82,17 +81,9 @@ sotto_status nn_checkpoint_write(const nn_trainer *trainer, sotto_error *err)
     write_all(&writer, trainer);
     SOTTO_ASSERT(writer.ok && writer.at + SOTTO_HASH_BYTES == len_bytes);
     sotto_sha256_of(data + writer.at, data, writer.at);
-    sotto_status status =
-        sotto_output_open(&output, path, SOTTO_OUTPUT_PUBLIC, false, err);
-    if (status == SOTTO_OK) {
-        status = sotto_output_write(output, data, len_bytes, err);
-    }
+    const sotto_status status = sotto_file_write(path, data, len_bytes, err);
     sotto_free(data);
-    if (status != SOTTO_OK) {
-        sotto_output_discard(output);
-        return status;
-    }
-    return sotto_output_commit(output, err);
+    return status;
 }
 
 /* Checks everything that must hold before the trainer is touched. */

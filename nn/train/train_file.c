@@ -13,24 +13,15 @@ static sotto_status write_model(nn_trainer *trainer, const char *model_path,
     nn_graph *graph = NULL;
     uint8_t *data = NULL;
     size_t len_bytes = 0;
-    sotto_output *output = NULL;
 
     SOTTO_TRY(nn_trainer_export(trainer, &graph, err));
     sotto_status status = nn_onnx_write(&data, &len_bytes, graph, err);
     nn_graph_free(graph);
     if (status == SOTTO_OK) {
-        status = sotto_output_open(&output, model_path, SOTTO_OUTPUT_PUBLIC,
-                                   false, err);
-    }
-    if (status == SOTTO_OK) {
-        status = sotto_output_write(output, data, len_bytes, err);
+        status = sotto_file_write(model_path, data, len_bytes, err);
     }
     sotto_free(data);
-    if (status != SOTTO_OK) {
-        sotto_output_discard(output);
-        return status;
-    }
-    return sotto_output_commit(output, err);
+    return status;
 }
 
 static sotto_status train_to_model(nn_trainer *trainer, const char *model_path,

@@ -501,6 +501,21 @@ static void test_file_read_of_what_cannot_be_read(void **state)
     assert_non_null(strstr(err.text, "directory"));
 }
 
+static void test_file_write_is_whole_or_not_at_all(void **state)
+{
+    const test_folder *folder = *state;
+    const char *path = folder_file(folder, "whole");
+    folder_put(path, "old", 3);
+    sotto_error err;
+    fail_arm(FAIL_WRITE, 0);
+    assert_int_equal(sotto_file_write(path, "newer", 5, &err), SOTTO_ERR_IO);
+    assert_true(fail_disarm());
+    folder_assert_file(path, "old", 3);
+    assert_int_equal(sotto_file_write(path, "newer", 5, &err), SOTTO_OK);
+    folder_assert_file(path, "newer", 5);
+    assert_int_equal(folder_count(folder), 1);
+}
+
 static void test_input_reads_exactly_or_says_truncated(void **state)
 {
     const test_folder *folder = *state;
@@ -574,6 +589,7 @@ int main(void)
         IN_FOLDER(test_file_read_of_unknown_size),
         IN_FOLDER(test_file_read_survives_failures),
         IN_FOLDER(test_file_read_of_what_cannot_be_read),
+        IN_FOLDER(test_file_write_is_whole_or_not_at_all),
         IN_FOLDER(test_input_reads_exactly_or_says_truncated),
         IN_FOLDER(test_input_read_wipes_on_error),
     };
