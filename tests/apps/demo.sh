@@ -73,18 +73,8 @@ refuses 1 'No such file' "no model" "$sotto" demo --model no.onnx \
 [ -z "$(ls tmp)" ] && [ ! -e no.html ] && pass "nothing stays after an error" ||
     fail "nothing stays after an error" "$(ls tmp)"
 
-"$sotto" demo --model small.onnx --data "$root/data/mnist" --report no.html \
-    >out.txt 2>err.txt &
-pid=$!
-tries=0
-until ls tmp/sotto-demo-*/server/images.ct* >/dev/null 2>&1 ||
-    [ $tries -eq 500 ]; do
-    sleep 0.02
-    tries=$((tries + 1))
-done
-kill -TERM $pid 2>/dev/null
-wait $pid
-status=$?
+stop_when 'ls tmp/sotto-demo-*/server/images.ct*' \
+    "$sotto" demo --model small.onnx --data "$root/data/mnist" --report no.html
 if [ $status -eq 1 ] && [ -z "$(ls tmp)" ] && [ ! -e no.html ]; then
     pass "a signal ends it, and nothing stays"
 else

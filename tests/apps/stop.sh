@@ -14,17 +14,7 @@ stops() {
     what=$1
     file=$2
     shift 2
-    "$@" >out.txt 2>err.txt &
-    pid=$!
-    tries=0
-    until ls "$file".*.tmp >/dev/null 2>&1 || [ $tries -eq 200 ] ||
-        ! kill -0 $pid 2>/dev/null; do
-        sleep 0.02
-        tries=$((tries + 1))
-    done
-    kill -TERM $pid 2>/dev/null
-    wait $pid
-    status=$?
+    stop_when 'ls "$file".*.tmp' "$@"
     if [ $status -ne 1 ]; then
         fail "$what stops" "exit $status: $(cat err.txt)"
     elif ls "$file"* >/dev/null 2>&1; then
@@ -68,16 +58,7 @@ check "an undisturbed run" "$sotto" train whole.conf -o whole.onnx
 refuses 1 'no checkpoint' "nothing to resume from" \
     "$sotto" train long.conf -o long.onnx --resume
 
-"$sotto" train long.conf -o long.onnx >out.txt 2>err.txt &
-pid=$!
-tries=0
-until grep -q '^epoch *2/' out.txt || [ $tries -eq 500 ]; do
-    sleep 0.02
-    tries=$((tries + 1))
-done
-kill -TERM $pid 2>/dev/null
-wait $pid
-status=$?
+stop_when "grep '^epoch *2/' out.txt" "$sotto" train long.conf -o long.onnx
 if [ $status -eq 1 ] && [ ! -e long.onnx ] && [ -s long.state ]; then
     pass "training stops with a checkpoint"
 else

@@ -64,6 +64,25 @@ refuses() {
     fi
 }
 
+# stop_when CONDITION COMMAND…: starts the command, asks it to stop as soon as
+# eval CONDITION holds (after ten seconds or at its own end all the same), and
+# leaves $status.
+stop_when() {
+    condition=$1
+    shift
+    "$@" >out.txt 2>err.txt &
+    pid=$!
+    tries=0
+    until eval "$condition" >/dev/null 2>&1 || [ $tries -eq 500 ] ||
+        ! kill -0 $pid 2>/dev/null; do
+        sleep 0.02
+        tries=$((tries + 1))
+    done
+    kill -TERM $pid 2>/dev/null
+    wait $pid
+    status=$?
+}
+
 # finish: the plan line and the exit code.
 finish() {
     echo "1..$number"

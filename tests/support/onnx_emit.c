@@ -3,11 +3,15 @@
  */
 #include "tests/support/onnx_emit.h"
 
+#include <setjmp.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/status.h"
+#include <cmocka.h>
+
+#include "nn/graph/onnx.h"
 
 static void raw(emit *e, const void *data, size_t len)
 {
@@ -294,4 +298,19 @@ void emit_metadata(emit_model *m, const char *key, const char *value)
 void emit_finish(emit_model *m)
 {
     emit_message(&m->model, 7, &m->graph);
+}
+
+void emit_refused(emit_model *m, sotto_status status, const char *part)
+{
+    nn_graph *graph = (nn_graph *)m;
+    sotto_error err = {""};
+    emit_finish(m);
+    const sotto_status have =
+        nn_onnx_read(&graph, m->model.data, m->model.len, &err);
+    if (have != status || strstr(err.text, part) == NULL) {
+        fail_msg("status %d, message '%s'; expected %d and '%s'", (int)have,
+                 err.text, (int)status, part);
+    }
+    assert_null(graph);
+    emit_free(m);
 }

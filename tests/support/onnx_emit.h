@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/status.h"
+
 #define EMIT_CAP 65536
 
 /* Shapes and values in calls. */
@@ -85,5 +87,9 @@ void emit_metadata(emit_model *m, const char *key, const char *value);
 
 /* Ends the model; the bytes are in m->model. */
 void emit_finish(emit_model *m);
+
+/* Ends the model, asserts (CMocka) that the library refuses it with this status
+ * and a message that contains part, and frees it. */
+void emit_refused(emit_model *m, sotto_status status, const char *part);
 
 #endif
