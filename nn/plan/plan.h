@@ -156,7 +156,8 @@ sotto_status nn_plan_write(char **text, size_t *len_bytes, nn_plan *plan,
 
 /* Reads and checks a plan's text; every number is bounded and the id verified.
  * error: SOTTO_ERR_FORMAT with the line number; SOTTO_ERR_SECURITY when the
- * parameters are below 128 bits and allow_insecure is false; *plan is then
+ * parameters are marked insecure and allow_insecure is false, or do not reach
+ * the security that the plan names; *plan is then
  * NULL. owner: the caller frees *plan with sotto_free. */
 sotto_status nn_plan_read(nn_plan **plan, const char *text, size_t len_bytes,
                           bool allow_insecure,

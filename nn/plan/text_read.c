@@ -106,6 +106,19 @@ static double real(text_in *in, double min, double max)
     return x;
 }
 
+/* Steps over "-1" and says whether it was there. */
+static bool minus_one(text_in *in)
+{
+    text_in ahead = *in;
+    char token[TOKEN_BYTES];
+    word(&ahead, token);
+    const bool found = strcmp(token, "-1") == 0;
+    if (found) {
+        *in = ahead;
+    }
+    return found;
+}
+
 /* One of two words; true for the first. */
 static bool either(text_in *in, const char *yes, const char *no)
 {
@@ -198,9 +211,10 @@ static void get_params(text_in *in, rlwe_params_literal *p)
         get_set(in, "special", &g->special, p->n_moduli);
     }
     keyword(in, "public");
-    const int special = (int)real(in, -1, p->n_moduli - 1);
-    p->has_public = special >= 0;
-    p->public_special = special >= 0 ? special : 0;
+    p->has_public = !minus_one(in);
+    if (p->has_public) {
+        p->public_special = (int)whole(in, 0, (uint64_t)p->n_moduli - 1);
+    }
     end_line(in);
 }
 
