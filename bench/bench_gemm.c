@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "bench/clock.h"
@@ -51,14 +52,12 @@ static void run_loop(void *arg)
     }
 }
 
-static void prepare(work *w, int bits, size_t m, size_t k)
+static void prepare(work *w, int bits, size_t m, size_t k, ntt_backend cap)
 {
     const ntt_ring ring = ntt_ring_init(13);
-    ntt_backend cap = NTT_BACKEND_PORTABLE;
     uint64_t q = 0;
-    if (ntt_backend_cap(&cap, NULL) != SOTTO_OK ||
-        ntt_prime_search(&q, 1, &ring, bits - 0.001, NULL, 0, NULL) !=
-            SOTTO_OK) {
+    if (ntt_prime_search(&q, 1, &ring, bits - 0.001, NULL, 0, NULL) !=
+        SOTTO_OK) {
         abort();
     }
     w->mod = zq_modulus_init(q);
@@ -94,18 +93,25 @@ static void prepare(work *w, int bits, size_t m, size_t k)
     }
 }
 
-static void measure(bench *b, work *w, int bits, size_t m, size_t k)
+/* The matrix product and the loop, with the kernels that w was prepared with.
+ */
+static void measure_one(bench *b, work *w, int bits, size_t m, size_t k)
 {
-    char name[64];
-    prepare(w, bits, m, k);
+    char shape[32];
+    (void)snprintf(shape, sizeof shape, "%zux%zu", m, k);
     const double macs = (double)m * (double)k * COLUMNS;
-    (void)snprintf(name, sizeof name, "%s %zux%zu, %d-bit modulus",
-                   w->kernels.name, m, k, bits);
-    const double ns = bench_run(b, name, run_gemm, w, macs, "product");
+    bench_case c = {.name = "gemm",
+                    .backend = w->kernels.name,
+                    .q_bits = bits,
+                    .note = shape,
+                    .units = macs,
+                    .unit = "product"};
+    const double ns = bench_measure(b, &c, run_gemm, w);
     const size_t loop_m = m < LOOP_M ? m : LOOP_M;
     const double loop_macs = (double)loop_m * (double)k * COLUMNS;
-    const double loop_ns = bench_run(b, "  loop per ciphertext", run_loop, w,
-                                     loop_macs, "product");
+    c.name = "multiply_add_loop";
+    c.units = loop_macs;
+    const double loop_ns = bench_measure(b, &c, run_loop, w);
     if (ns > 0) {
         bench_ratio(b, "  products per cycle", macs / ns * bench_cycle_ns());
     }
@@ -113,7 +119,19 @@ static void measure(bench *b, work *w, int bits, size_t m, size_t k)
         bench_ratio(b, "  loop / matrix product",
                     loop_ns / loop_macs / (ns / macs));
     }
-    sotto_free(w->scratch);
+}
+
+static void measure(bench *b, work *w, int bits, size_t m, size_t k)
+{
+    const char *before = "";
+    for (ntt_backend cap = 0; cap <= NTT_BACKEND_IFMA; cap++) {
+        prepare(w, bits, m, k, cap);
+        if (strcmp(w->kernels.name, before) != 0) {
+            before = w->kernels.name;
+            measure_one(b, w, bits, m, k);
+        }
+        sotto_free(w->scratch);
+    }
 }
 
 int main(int argc, char **argv)

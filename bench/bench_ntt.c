@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * Transforms in cycles per butterfly, and the other kernels, per limb.
+ * Kernels on one limb, for every backend that the machine has: transforms in
+ * cycles per butterfly, pointwise and base conversion kernels with the bytes
+ * that they move, and the ratio to portable.
  */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "bench/clock.h"
@@ -67,16 +70,14 @@ static void run_permute(void *arg)
     w->limb->kernels.permute(w->row[10], w->row[0], w->map, w->n);
 }
 
-static void prepare(work *w, int log2_n, int bits)
+static void prepare(work *w, int log2_n, int bits, ntt_backend cap)
 {
     const ntt_ring shape = ntt_ring_init(log2_n);
     uint64_t q = (((uint64_t)1 << bits) - 2) / (2 * shape.n) * 2 * shape.n + 1;
-    ntt_backend cap = NTT_BACKEND_PORTABLE;
     while (!ntt_prime_is(q)) {
         q -= 2 * shape.n;
     }
-    if (ntt_backend_cap(&cap, NULL) != SOTTO_OK ||
-        rns_ring_new(&w->ring, &shape, &q, 1, cap, NULL) != SOTTO_OK) {
+    if (rns_ring_new(&w->ring, &shape, &q, 1, cap, NULL) != SOTTO_OK) {
         abort();
     }
     w->limb = &w->ring->limb[0];
@@ -102,43 +103,66 @@ static void clear(work *w)
     rns_ring_free(w->ring);
 }
 
-static void measure_transforms(bench *b, int log2_n, int bits)
-{
-    work w = {0};
-    char name[64];
-    prepare(&w, log2_n, bits);
-    const double butterflies = (double)w.n / 2 * log2_n;
-    for (int inverse = 0; inverse <= 1; inverse++) {
-        (void)snprintf(name, sizeof name, "%s %s 2^%d, %d bits",
-                       w.limb->kernels.name, inverse ? "inverse" : "forward",
-                       log2_n, bits);
-        const double ns =
-            bench_run(b, name, inverse ? run_inverse : run_forward, &w,
-                      butterflies, "butterfly");
-        if (ns > 0) {
-            bench_ratio(b, "  cycles per butterfly",
-                        ns / butterflies / bench_cycle_ns());
-        }
-    }
-    clear(&w);
-}
+/* One kernel: its name in the results, work and bytes of one call. */
+typedef struct kernel_case {
+    const char *name;
+    void (*run)(void *arg);
+    size_t k;         /* digits or sources */
+    const char *note; /* … in words */
+    double units;     /* per residue */
+    const char *unit;
+    double rows; /* limbs read and written */
+} kernel_case;
 
-static void measure_kernels(bench *b, int log2_n, int bits)
+static const kernel_case transforms[] = {
+    {"ntt_forward", run_forward, 0, NULL, 0, "butterfly", 0},
+    {"ntt_inverse", run_inverse, 0, NULL, 0, "butterfly", 0},
+};
+
+static const kernel_case pointwise[] = {
+    {"multiply", run_mul, 0, NULL, 1, "residue", 3},
+    {"inner_product", run_inner_product, 1, "1 digit", 2, "product", 5},
+    {"inner_product", run_inner_product, 3, "3 digits", 6, "product", 11},
+    {"base_conversion", run_convert, 1, "1 source", 1, "product", 2},
+    {"base_conversion", run_convert, 3, "3 sources", 3, "product", 4},
+    {"permute", run_permute, 0, NULL, 1, "residue", 2.5},
+};
+
+/* Measures one kernel on every backend that has one of its own for this
+ * modulus. */
+static void measure(bench *b, const kernel_case *kernel, int log2_n, int bits)
 {
-    work w = {0};
-    char name[64];
-    prepare(&w, log2_n, bits);
-    const double n = (double)w.n;
-    (void)bench_run(b, "mul", run_mul, &w, n, "residue");
-    for (w.k = 1; w.k <= 3; w.k += 2) {
-        (void)snprintf(name, sizeof name, "inner_product, %zu digits", w.k);
-        (void)bench_run(b, name, run_inner_product, &w, 2 * n * (double)w.k,
-                        "product");
-        (void)snprintf(name, sizeof name, "convert, %zu sources", w.k);
-        (void)bench_run(b, name, run_convert, &w, n * (double)w.k, "product");
+    const char *before = "";
+    double portable_ns = 0;
+    for (ntt_backend cap = 0; cap <= NTT_BACKEND_IFMA; cap++) {
+        work w = {.k = kernel->k};
+        prepare(&w, log2_n, bits, cap);
+        if (strcmp(w.limb->kernels.name, before) != 0) {
+            before = w.limb->kernels.name;
+            const double n = (double)w.n;
+            const bool transform = kernel->rows == 0;
+            const bench_case c = {.name = kernel->name,
+                                  .backend = before,
+                                  .log2_n = log2_n,
+                                  .limbs = 1,
+                                  .q_bits = bits,
+                                  .note = kernel->note,
+                                  .units = transform ? n / 2 * log2_n
+                                                     : n * kernel->units,
+                                  .unit = kernel->unit,
+                                  .bytes = 8 * n * kernel->rows};
+            const double ns = bench_measure(b, &c, kernel->run, &w);
+            if (ns > 0 && transform) {
+                bench_ratio(b, "  cycles per butterfly",
+                            ns / c.units / bench_cycle_ns());
+            }
+            if (ns > 0 && portable_ns > 0) {
+                bench_ratio(b, "  portable / this", portable_ns / ns);
+            }
+            portable_ns = cap == NTT_BACKEND_PORTABLE ? ns : portable_ns;
+        }
+        clear(&w);
     }
-    (void)bench_run(b, "permute", run_permute, &w, n, "residue");
-    clear(&w);
 }
 
 int main(int argc, char **argv)
@@ -147,9 +171,12 @@ int main(int argc, char **argv)
     static const int bits[] = {46, 50, 60};
     for (int log2_n = 12; log2_n <= 16; log2_n++) {
         for (size_t i = 0; i < sizeof bits / sizeof bits[0]; i++) {
-            measure_transforms(&b, log2_n, bits[i]);
+            measure(&b, &transforms[0], log2_n, bits[i]);
+            measure(&b, &transforms[1], log2_n, bits[i]);
         }
     }
-    measure_kernels(&b, 13, 46);
+    for (size_t i = 0; i < sizeof pointwise / sizeof pointwise[0]; i++) {
+        measure(&b, &pointwise[i], 13, 46);
+    }
     return bench_end(&b);
 }

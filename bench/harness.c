@@ -72,6 +72,12 @@ static void print_json(const bench *b, const bench_case *c, double median,
     if (c->log2_n > 0) {
         (void)printf(", \"log2_n\": %d, \"limbs\": %d", c->log2_n, c->limbs);
     }
+    if (c->q_bits > 0) {
+        (void)printf(", \"q_bits\": %d", c->q_bits);
+    }
+    if (c->note != NULL) {
+        (void)printf(", \"note\": \"%s\"", c->note);
+    }
     (void)printf(", \"median_ns\": %.6g, \"p10_ns\": %.6g, \"p90_ns\": %.6g",
                  median, p10, p90);
     if (c->units > 0) {
@@ -94,11 +100,18 @@ static void print_text(const bench_case *c, double median, double p10,
         at += snprintf(label + at, sizeof label - (size_t)at, " 2^%d x %d",
                        c->log2_n, c->limbs);
     }
+    if (c->q_bits > 0) {
+        at += snprintf(label + at, sizeof label - (size_t)at, ", %d bits",
+                       c->q_bits);
+    }
+    if (c->note != NULL) {
+        at += snprintf(label + at, sizeof label - (size_t)at, ", %s", c->note);
+    }
     if (c->backend != NULL) {
         (void)snprintf(label + at, sizeof label - (size_t)at, " %s",
                        c->backend);
     }
-    (void)printf("  %-44s %12.1f ns  [%.1f .. %.1f]", label, median, p10, p90);
+    (void)printf("  %-50s %12.1f ns  [%.1f .. %.1f]", label, median, p10, p90);
     if (c->units > 0) {
         (void)printf("  %.4g ns/%s", median / c->units, c->unit);
     }
@@ -151,7 +164,7 @@ void bench_ratio(bench *b, const char *name, double ratio)
                      "%.6g}\n",
                      name, b->program, ratio);
     } else {
-        (void)printf("  %-44s %12.2f\n", name, ratio);
+        (void)printf("  %-50s %12.2f\n", name, ratio);
     }
 }
 

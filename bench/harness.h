@@ -33,6 +33,8 @@ typedef struct bench_case {
     const char *backend;
     int log2_n;
     int limbs;
+    int q_bits;       /* size of the modulus */
+    const char *note; /* what else tells cases apart ("100x845") */
     double units;     /* pieces of work in one call … */
     const char *unit; /* … of this kind */
     double bytes;     /* moved by one call */
