@@ -8,7 +8,7 @@
  * Subtracting the constant h centres a residue without a comparison; its part
  * of the result, h·Σw, is a constant of the output row.
  *
- * A panel holds the words of all inputs for a few columns, input after input.
+ * A panel holds the words of all inputs for a few columns.
  * A kernel takes two inputs at a time, puts their words side by side, and adds
  * products of such pairs with pairs of weights in 32 bits:
  *
@@ -39,12 +39,12 @@ typedef struct gemm_tile {
     size_t n_pairs;
     size_t chunk; /* pairs that may be added in 32 bits */
     int weight_words;
-    const uint32_t *in;      /* [2·n_pairs] where an input starts in a panel,
-                              * in 16-bit words */
-    const int32_t *weight;   /* [weight_words][n_pairs][rows]: low half the
-                              * first of the pair, high half the second */
+    const uint32_t *in;       /* [2·n_pairs] where an input starts in a panel,
+                               * in 16-bit words; NULL: the panel holds pairs */
+    const int32_t *weight;    /* [weight_words][n_pairs][rows]: low half the
+                               * first of the pair, high half the second */
     const uint64_t *constant; /* [rows] h·Σw mod q */
-    uint64_t *const *out;    /* [rows] */
+    uint64_t *const *out;     /* [rows] */
 } gemm_tile;
 
 /* A job cut into tiles. */
@@ -62,10 +62,10 @@ int gemm_x_words(const zq_modulus *mod);
  * says what it depends on). */
 size_t gemm_tiles_need(const ntt_gemm *job);
 
-/* Cuts a job into tiles of at most max_rows rows, for panels of
- * panel_columns. */
+/* Cuts a job into tiles of at most max_rows rows and chunks of at most
+ * max_chunk pairs, for panels of panel_columns columns. */
 gemm_tiles gemm_tiles_make(const ntt_gemm *job, const zq_modulus *mod,
                            size_t max_rows, size_t panel_columns,
-                           sotto_arena *arena);
+                           size_t max_chunk, sotto_arena *arena);
 
 #endif

@@ -20,6 +20,13 @@ typedef struct tile_source {
     size_t k;
 } tile_source;
 
+/* What holds for all tiles of a job. */
+typedef struct tile_limits {
+    size_t rows;
+    size_t chunk;
+    uint64_t row_norm;
+} tile_limits;
+
 /* Where the next tile is packed. */
 typedef struct tile_cursor {
     uint32_t *in;
@@ -50,7 +57,7 @@ static int split_words(uint64_t largest)
 size_t gemm_tiles_need(const ntt_gemm *job)
 {
     const bool is_dense = job->n_blocks == 0;
-    const size_t blocks = is_dense ? 1 : job->n_blocks;
+    const size_t blocks = is_dense ? 0 : job->n_blocks;
     const size_t pairs = ((is_dense ? job->k : job->block_k) + 1) / 2;
     const size_t words = (size_t)split_words(job->row_norm);
     return sotto_arena_need(job->m, sizeof(gemm_tile)) +
@@ -59,29 +66,29 @@ size_t gemm_tiles_need(const ntt_gemm *job)
            sotto_arena_need(words * job->m * pairs, sizeof(int32_t));
 }
 
-static inline uint32_t magnitude(int32_t w)
+/* |w| for w >= 0, |w| - 1 otherwise: as many bits, and no overflow. */
+static inline uint32_t bits_of(int32_t w)
 {
-    return w < 0 ? 0u - (uint32_t)w : (uint32_t)w;
+    return (uint32_t)(w ^ (w >> 31));
 }
 
-/* Words that the weights of a tile take. */
-static int words_of(const tile_source *from)
+static inline uint32_t magnitude(int32_t w)
 {
-    uint32_t largest = 0;
-    uint64_t norm = 0;
-    for (size_t r = 0; r < from->rows; r++) {
-        uint64_t sum = 0;
-        for (size_t i = 0; i < from->k; i++) {
-            const uint32_t w = magnitude(from->weight[r * from->k + i]);
-            largest = w > largest ? w : largest;
-            sum += w;
-        }
-        norm = sum > norm ? sum : norm;
+    return bits_of(w) + ((uint32_t)w >> 31);
+}
+
+/* Words that the weights of a tile take. An even power of two may count as the
+ * number below it: the words have room for it on the negative side. */
+static int words_of(const tile_source *from, uint64_t row_norm)
+{
+    uint32_t bits = 0;
+    for (size_t i = 0; i < from->rows * from->k; i++) {
+        bits |= bits_of(from->weight[i]);
     }
-    if (largest <= LONG_WEIGHT_MAX && norm <= LONG_WEIGHT_MEAN * from->k) {
+    if (bits < LONG_WEIGHT_MAX && row_norm <= LONG_WEIGHT_MEAN * from->k) {
         return 1;
     }
-    return split_words(largest);
+    return split_words(bits);
 }
 
 /* Takes the lowest of `words` words from *w; the last is all of it. */
@@ -99,11 +106,29 @@ static inline int32_t take_word(int32_t *w, int words)
     return low;
 }
 
+/* A row of weights of one word. */
+static void pack_single(int32_t *packed, const int32_t *w, size_t k,
+                        size_t stride)
+{
+    for (size_t i = 0; i + 1 < k; i += 2) {
+        const uint32_t low = (uint32_t)w[i], high = (uint32_t)w[i + 1];
+        *packed = (int32_t)((low & 0xffff) | high << 16);
+        packed += stride;
+    }
+    if (k % 2 != 0) {
+        *packed = w[k - 1] & 0xffff;
+    }
+}
+
 static void pack_weights(int32_t *packed, const tile_source *from, int words)
 {
     const size_t n_pairs = (from->k + 1) / 2;
     for (size_t r = 0; r < from->rows; r++) {
         const int32_t *w = from->weight + r * from->k;
+        if (words == 1) {
+            pack_single(packed + r, w, from->k, from->rows);
+            continue;
+        }
         for (size_t p = 0; p < n_pairs; p++) {
             int32_t first = w[2 * p];
             int32_t second = 2 * p + 1 < from->k ? w[2 * p + 1] : 0;
@@ -118,17 +143,25 @@ static void pack_weights(int32_t *packed, const tile_source *from, int words)
     }
 }
 
-/* True when no row of any chunk passes GEMM_NORM_LIMIT. */
-static bool chunk_fits(const gemm_tile *tile, size_t chunk)
+/* True when no row of any chunk passes GEMM_NORM_LIMIT, for
+ * weights of one word. Contiguous rows are summed several weights at a time. */
+static bool single_chunk_fits(const tile_source *from, size_t chunk)
 {
-    const size_t n = (size_t)tile->weight_words * tile->n_pairs;
-    for (size_t r = 0; r < tile->rows; r++) {
-        uint32_t norm = 0;
-        for (size_t p = 0; p < n; p++) {
-            const size_t at = p % tile->n_pairs;
-            const int32_t w = tile->weight[p * tile->rows + r];
-            norm = at % chunk == 0 ? 0 : norm;
-            norm += magnitude((int16_t)w) + magnitude(w >> 16);
+    for (size_t r = 0; r < from->rows; r++) {
+        const int32_t *w = from->weight + r * from->k;
+        for (size_t first = 0; first < from->k; first += 2 * chunk) {
+            const size_t left = from->k - first;
+            const size_t len = left < 2 * chunk ? left : 2 * chunk;
+            uint64_t norm = 0;
+            /* 2^16 magnitudes below 2^15 fit 32 bits. */
+            for (size_t i = 0; i < len; i += (size_t)1 << 16) {
+                const size_t end = len - i < 1u << 16 ? len : i + (1u << 16);
+                uint32_t part = 0;
+                for (size_t j = i; j < end; j++) {
+                    part += magnitude(w[first + j]);
+                }
+                norm += part;
+            }
             if (norm > GEMM_NORM_LIMIT) {
                 return false;
             }
@@ -137,13 +170,42 @@ static bool chunk_fits(const gemm_tile *tile, size_t chunk)
     return true;
 }
 
-/* Equal chunks, the fewest that fit. One pair always fits, since a weight word
- * is at most 2^15 - 1. */
-static size_t choose_chunk(const gemm_tile *tile)
+/* True when no row of any chunk passes GEMM_NORM_LIMIT, for any words. */
+static bool chunk_fits(const gemm_tile *tile, size_t chunk)
 {
-    size_t n_chunks = 1;
-    size_t chunk = tile->n_pairs;
-    while (!chunk_fits(tile, chunk)) {
+    for (size_t first = 0; first < tile->n_pairs; first += chunk) {
+        const size_t left = tile->n_pairs - first;
+        const size_t len = left < chunk ? left : chunk;
+        for (size_t r = 0; r < (size_t)tile->weight_words * tile->rows; r++) {
+            const int32_t *w =
+                tile->weight +
+                (r / tile->rows * tile->n_pairs + first) * tile->rows +
+                r % tile->rows;
+            uint64_t norm = 0;
+            for (size_t p = 0; p < len; p++) {
+                const int32_t pair = w[p * tile->rows];
+                norm += magnitude((int16_t)pair) + magnitude(pair >> 16);
+            }
+            if (norm > GEMM_NORM_LIMIT) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* Equal chunks of at most limits->chunk pairs, the fewest that fit. One pair
+ * always fits, since a weight word is at most 2^15 - 1. */
+static size_t choose_chunk(const gemm_tile *tile, const tile_source *from,
+                           const tile_limits *limits)
+{
+    size_t n_chunks = (tile->n_pairs - 1) / limits->chunk + 1;
+    size_t chunk = (tile->n_pairs + n_chunks - 1) / n_chunks;
+    if (tile->weight_words == 1 && limits->row_norm <= GEMM_NORM_LIMIT) {
+        return chunk;
+    }
+    while (!(tile->weight_words == 1 ? single_chunk_fits(from, chunk)
+                                     : chunk_fits(tile, chunk))) {
         n_chunks += 1 + n_chunks / 8;
         chunk = (tile->n_pairs + n_chunks - 1) / n_chunks;
     }
@@ -155,7 +217,7 @@ static void make_constants(uint64_t *constant, const tile_source *from,
                            const zq_modulus *mod)
 {
     for (size_t r = 0; r < from->rows; r++) {
-        int64_t sum = 0;
+        int64_t sum = 0; /* below 2^45 */
         for (size_t i = 0; i < from->k; i++) {
             sum += from->weight[r * from->k + i];
         }
@@ -170,7 +232,7 @@ static void place_inputs(uint32_t *place, const ntt_gemm *job,
 {
     for (size_t i = 0; i < (block->k + 1) / 2 * 2; i++) {
         const size_t at = i < block->k ? i : block->k - 1;
-        const size_t row = block->in == NULL ? at : block->in[at];
+        const size_t row = block->in[at];
         SOTTO_ASSERT(row < job->k && row <= UINT32_MAX / stride);
         place[i] = (uint32_t)(row * stride);
     }
@@ -179,24 +241,24 @@ static void place_inputs(uint32_t *place, const ntt_gemm *job,
 /* Cuts one block into tiles of nearly equal height. Returns their number. */
 static size_t cut_block(gemm_tile *tile, tile_cursor *at,
                         const ntt_gemm_block *block, const int32_t *weight,
-                        uint64_t *const *out, size_t max_rows,
+                        uint64_t *const *out, const tile_limits *limits,
                         const zq_modulus *mod)
 {
-    const size_t n_tiles = (block->m + max_rows - 1) / max_rows;
+    const size_t n_tiles = (block->m + limits->rows - 1) / limits->rows;
     size_t done = 0;
     for (size_t t = 0; t < n_tiles; t++) {
         const size_t rows = block->m / n_tiles + (t < block->m % n_tiles);
         const tile_source from = {weight + done * block->k, rows, block->k};
         tile[t] = (gemm_tile){.rows = rows,
                               .n_pairs = (block->k + 1) / 2,
-                              .weight_words = words_of(&from),
-                              .in = at->in,
+                              .weight_words = words_of(&from, limits->row_norm),
+                              .in = block->in == NULL ? NULL : at->in,
                               .weight = at->weight,
                               .constant = at->constant,
                               .out = out + done};
         pack_weights(at->weight, &from, tile[t].weight_words);
         make_constants(at->constant, &from, mod);
-        tile[t].chunk = choose_chunk(&tile[t]);
+        tile[t].chunk = choose_chunk(&tile[t], &from, limits);
         at->weight += (size_t)tile[t].weight_words * tile[t].n_pairs * rows;
         at->constant += rows;
         done += rows;
@@ -207,8 +269,9 @@ static size_t cut_block(gemm_tile *tile, tile_cursor *at,
 
 gemm_tiles gemm_tiles_make(const ntt_gemm *job, const zq_modulus *mod,
                            size_t max_rows, size_t panel_columns,
-                           sotto_arena *arena)
+                           size_t max_chunk, sotto_arena *arena)
 {
+    const tile_limits limits = {max_rows, max_chunk, job->row_norm};
     const ntt_gemm_block all = {.m = job->m, .k = job->k};
     const size_t n_blocks = job->n_blocks == 0 ? 1 : job->n_blocks;
     const ntt_gemm_block *block = job->n_blocks == 0 ? &all : job->block;
@@ -223,17 +286,19 @@ gemm_tiles gemm_tiles_make(const ntt_gemm *job, const zq_modulus *mod,
     tile_cursor at;
     at.constant = sotto_arena_take(arena, job->m, sizeof *at.constant);
     at.in =
-        sotto_arena_take(arena, n_blocks * max_pairs, 2 * sizeof *at.in);
-    at.weight = sotto_arena_take(arena, words * job->m * max_pairs,
-                                 sizeof *at.weight);
+        sotto_arena_take(arena, job->n_blocks * max_pairs, 2 * sizeof *at.in);
+    at.weight =
+        sotto_arena_take(arena, words * job->m * max_pairs, sizeof *at.weight);
     SOTTO_ASSERT(tile && at.constant && at.in && at.weight);
     const int32_t *weight = job->weight;
     uint64_t *const *out = job->out;
     for (size_t b = 0; b < n_blocks; b++) {
         SOTTO_ASSERT(block[b].k <= 2 * max_pairs);
-        place_inputs(at.in, job, &block[b], stride);
+        if (block[b].in != NULL) {
+            place_inputs(at.in, job, &block[b], stride);
+        }
         tiles.n_tiles += cut_block(tile + tiles.n_tiles, &at, &block[b], weight,
-                                   out, max_rows, mod);
+                                   out, &limits, mod);
         weight += block[b].m * block[b].k;
         out += block[b].m;
     }

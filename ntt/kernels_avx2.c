@@ -6,6 +6,7 @@
 #if defined(__AVX2__) && defined(__FMA__)
 
 #include "base/cpu.h"
+#include "ntt/simd_internal.h"
 
 const ntt_kernels *ntt_kernels_avx2(void)
 {
@@ -17,6 +18,8 @@ const ntt_kernels *ntt_kernels_avx2(void)
         .twiddle_init = ntt_twiddle_init_avx2,
         .forward = ntt_forward_avx2,
         .inverse = ntt_inverse_avx2,
+        .gemm = ntt_gemm_avx2,
+        .gemm_scratch = ntt_gemm_scratch_avx2,
     };
     return &kernels;
 }
