@@ -35,15 +35,15 @@ void ntt_inverse_ifma(uint64_t *a, const ntt_table *table, uint64_t scale);
  * in words:
  *    0  seven pairs W, W' of the nodes t; 2t, 2t+1; 4t … 4t+3 (ntt_portable.c
  *       has the tree of nodes), two words of padding
- *   16  W of the 8 nodes of blocks of 8 values
- *   24  W of the 16 nodes of blocks of 4, in the order of lanes
- *   40  W of the 32 nodes of blocks of 2, in the order of lanes
+ *   16  W of the 8 nodes of blocks of 8 values, in lanes, two vectors
+ *   32  W of the 16 nodes of blocks of 4, in lanes, two vectors
+ *   48  W of the 32 nodes of blocks of 2, in lanes, four vectors
  * W' of the last three kinds costs less to compute than to load. */
 #define IFMA_BLOCK 64
-#define IFMA_RECORD_WORDS 72
+#define IFMA_RECORD_WORDS 80
 #define IFMA_RECORD_8 16
-#define IFMA_RECORD_4 24
-#define IFMA_RECORD_2 40
+#define IFMA_RECORD_4 32
+#define IFMA_RECORD_2 48
 
 /* The twiddles of one direction. */
 typedef struct ifma_twiddles {
@@ -98,6 +98,9 @@ static inline int ifma_is_narrow(const ntt_table *table)
 #if defined(__AVX512IFMA__)
 #include <immintrin.h>
 
+/* Before loops over vectors, which are registers only without the loop. */
+#define UNROLL _Pragma("GCC unroll 16")
+
 #define IFMA_INLINE inline __attribute__((always_inline))
 
 /* Eight 64-bit lanes. */
@@ -131,6 +134,13 @@ static IFMA_INLINE vec vec_add(vec a, vec b)
 static IFMA_INLINE vec vec_sub(vec a, vec b)
 {
     return _mm512_sub_epi64(a, b);
+}
+
+/* a - b as one instruction: gcc would regroup sums of several terms, to three
+ * operations where two suffice, but does not look into masked forms. */
+static IFMA_INLINE vec vec_sub_as_is(vec a, vec b)
+{
+    return _mm512_mask_sub_epi64(a, (__mmask8)0xff, a, b);
 }
 
 /* The smaller one, unsigned: min(a, a - b) is a - b where a >= b, and a
@@ -178,7 +188,7 @@ static IFMA_INLINE vec ifma_turn(vec acc, vec x, vec w, vec w_low,
                                  const ifma_field *f)
 {
     const vec m = vec_lo(vec_zero(), x, w_low);
-    return vec_sub(vec_hi(acc, x, w), vec_hi(vec_zero(), m, f->q));
+    return vec_sub_as_is(vec_hi(acc, x, w), vec_hi(vec_zero(), m, f->q));
 }
 
 /* W' of W. */
@@ -193,6 +203,95 @@ static IFMA_INLINE vec ifma_shrink(vec x, const ifma_field *f)
 {
     const vec t = vec_hi(vec_zero(), x, f->ratio);
     return vec_sub(x, vec_lo(vec_zero(), t, f->q));
+}
+
+/* Moves between neighbouring vectors u | v, four pairs, for the layers whose
+ * blocks are smaller than a vector. They are chosen for what they cost beside
+ * products: vpermt2q nearly as much as one on Zen 4, the others little. */
+
+/* u = u v of the low halves, v = u v of the high halves. */
+static IFMA_INLINE void ifma_move_halves(vec x[8])
+{
+    UNROLL
+    for (size_t i = 0; i < 8; i += 2) {
+        const vec u = _mm512_shuffle_i64x2(x[i], x[i + 1], 0x44);
+        x[i + 1] = _mm512_shuffle_i64x2(x[i], x[i + 1], 0xee);
+        x[i] = u;
+    }
+}
+
+/* u = u u v v of the quarters 0 and 2, v of the quarters 1 and 3. */
+static IFMA_INLINE void ifma_move_quarters(vec x[8])
+{
+    UNROLL
+    for (size_t i = 0; i < 8; i += 2) {
+        const vec u = _mm512_shuffle_i64x2(x[i], x[i + 1], 0x88);
+        x[i + 1] = _mm512_shuffle_i64x2(x[i], x[i + 1], 0xdd);
+        x[i] = u;
+    }
+}
+
+/* Exchanges the quarters 1, 3 of u with the quarters 0, 2 of v. */
+static IFMA_INLINE void ifma_swap_quarters(vec x[8])
+{
+    UNROLL
+    for (size_t i = 0; i < 8; i += 2) {
+        const vec u =
+            _mm512_mask_shuffle_i64x2(x[i], 0xcc, x[i + 1], x[i + 1], 0x80);
+        x[i + 1] = _mm512_mask_shuffle_i64x2(x[i + 1], 0x33, x[i], x[i], 0x31);
+        x[i] = u;
+    }
+}
+
+/* Exchanges the odd lanes of u with the even lanes of v. */
+static IFMA_INLINE void ifma_move_single(vec x[8])
+{
+    UNROLL
+    for (size_t i = 0; i < 8; i += 2) {
+        const vec u = _mm512_unpacklo_epi64(x[i], x[i + 1]);
+        x[i + 1] = _mm512_unpackhi_epi64(x[i], x[i + 1]);
+        x[i] = u;
+    }
+}
+
+/* The factors of four pairs from words [2][8]: each vector has those of two
+ * pairs, in even and in odd lanes, each of which stands for two lanes. */
+static IFMA_INLINE void ifma_lane_factors(vec w[4], vec w_low[4],
+                                          const uint64_t *words,
+                                          const ifma_field *f)
+{
+    UNROLL
+    for (size_t i = 0; i < 2; i++) {
+        const vec both = vec_load(words + 8 * i);
+        const vec low = ifma_low(both, f);
+        w[2 * i] = _mm512_unpacklo_epi64(both, both);
+        w[2 * i + 1] = _mm512_unpackhi_epi64(both, both);
+        w_low[2 * i] = _mm512_unpacklo_epi64(low, low);
+        w_low[2 * i + 1] = _mm512_unpackhi_epi64(low, low);
+    }
+}
+
+/* The factors of blocks of two, of four pairs of vectors. */
+static IFMA_INLINE void ifma_last_factors(vec w[4], vec w_low[4],
+                                          const uint64_t *record,
+                                          const ifma_field *f)
+{
+    UNROLL
+    for (size_t i = 0; i < 4; i++) {
+        w[i] = vec_load(record + IFMA_RECORD_2 + 8 * i);
+        w_low[i] = ifma_low(w[i], f);
+    }
+}
+
+/* The same factor pair W, W' for each `gap` of four butterflies. */
+static IFMA_INLINE void ifma_pair_factors(vec w[4], vec w_low[4], size_t gap,
+                                          const uint64_t *pair)
+{
+    UNROLL
+    for (size_t i = 0; i < 4; i++) {
+        w[i] = vec_set(pair[i / gap * 2]);
+        w_low[i] = vec_set(pair[i / gap * 2 + 1]);
+    }
 }
 
 #endif

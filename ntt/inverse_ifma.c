@@ -36,81 +36,98 @@ typedef struct run {
     size_t n;
 } run;
 
-/* The butterfly u, v -> u + v, (u - v + o)·w. */
-static IFMA_INLINE void butterfly(vec *u, vec *v, vec w, vec w_low, vec o,
-                                  const ifma_field *f, int is_wide)
+/* Four butterflies u, v -> u + v, (u - v + o)·w on eight vectors, with v `gap`
+ * vectors behind u; step by step as in ntt_ifma.c. */
+static IFMA_INLINE void layer(vec *x, size_t gap, const vec w[4],
+                              const vec w_low[4], vec o, const ifma_field *f,
+                              int is_wide)
 {
-    const vec sum = vec_add(*u, *v);
-    const vec difference = vec_sub(vec_add(*u, o), *v);
-    *u = is_wide ? vec_correct(sum, f->q2) : sum;
-    *v = ifma_turn(f->q, difference, w, w_low, f);
+    vec *u[4], *v[4], d[4], m[4];
+    UNROLL
+    for (size_t i = 0; i < 4; i++) {
+        u[i] = x + i / gap * 2 * gap + i % gap;
+        v[i] = u[i] + gap;
+        d[i] = vec_sub_as_is(vec_add(*u[i], o), *v[i]);
+        *u[i] = vec_add(*u[i], *v[i]);
+        m[i] = vec_lo(vec_zero(), d[i], w_low[i]);
+    }
+    UNROLL
+    for (size_t i = 0; i < 4; i++) {
+        *v[i] = vec_hi(f->q, d[i], w[i]);
+        *u[i] = is_wide ? vec_correct(*u[i], f->q2) : *u[i];
+    }
+    UNROLL
+    for (size_t i = 0; i < 4; i++) {
+        *v[i] = vec_sub(*v[i], vec_hi(vec_zero(), m[i], f->q));
+    }
 }
 
-/* The same with a pair W, W' in memory. */
-static IFMA_INLINE void butterfly_by(vec *u, vec *v, const uint64_t *pair,
-                                     vec o, const ifma_field *f, int is_wide)
+/* The same with pairs W, W' in memory, one for each `gap` butterflies. */
+static IFMA_INLINE void layer_by(vec *x, size_t gap, const uint64_t *pair,
+                                 vec o, const ifma_field *f, int is_wide)
 {
-    butterfly(u, v, vec_set(pair[0]), vec_set(pair[1]), o, f, is_wide);
+    vec w[4], w_low[4];
+    ifma_pair_factors(w, w_low, gap, pair);
+    layer(x, gap, w, w_low, o, f, is_wide);
 }
 
-/* The butterfly of the topmost layer: both results times the scale, canonical.
- */
-static IFMA_INLINE void butterfly_scaled(vec *u, vec *v, const scaling *s,
-                                         vec o, const ifma_field *f)
+/* The topmost layer: u + v and u - v + o times their factors, canonical. */
+static IFMA_INLINE void top_layer(vec x[8], const scaling *s, vec o,
+                                  const ifma_field *f)
 {
-    const vec sum = vec_add(*u, *v);
-    const vec difference = vec_sub(vec_add(*u, o), *v);
-    *u = ifma_turn(vec_zero(), sum, vec_set(s->sum[0]), vec_set(s->sum[1]), f);
-    *v = ifma_turn(vec_zero(), difference, vec_set(s->product[0]),
-                   vec_set(s->product[1]), f);
-    /* (-q,q) -> [0,q) */
-    *u = vec_min(*u, vec_add(*u, f->q));
-    *v = vec_min(*v, vec_add(*v, f->q));
+    const vec sum[2] = {vec_set(s->sum[0]), vec_set(s->sum[1])};
+    const vec product[2] = {vec_set(s->product[0]), vec_set(s->product[1])};
+    UNROLL
+    for (size_t i = 0; i < 4; i++) {
+        const vec u = vec_add(x[i], x[i + 4]);
+        const vec v = vec_sub_as_is(vec_add(x[i], o), x[i + 4]);
+        x[i] = ifma_turn(vec_zero(), u, sum[0], sum[1], f);
+        x[i + 4] = ifma_turn(vec_zero(), v, product[0], product[1], f);
+    }
+    UNROLL
+    for (size_t i = 0; i < 8; i++) {
+        /* (-q,q) -> [0,q) */
+        x[i] = vec_min(x[i], vec_add(x[i], f->q));
+    }
 }
 
-/* Two layers of the block of a node, 4·part values long. */
+/* Two layers of the block of a node, 4·part values long, on two vectors of each
+ * part at a time. */
 static IFMA_INLINE void pass_4(uint64_t *a, size_t node, size_t part,
                                const run *r, int is_top, int is_wide)
 {
     const ifma_field f = r->field;
     const uint64_t *top = r->twiddles.top;
-    const vec o1 = r->offset[0], o2 = r->offset[1];
-    for (size_t j = 0; j < part; j += 8) {
-        vec x[4];
-        for (size_t i = 0; i < 4; i++) {
-            x[i] = vec_load(a + i * part + j);
+    for (size_t j = 0; j < part; j += 16) {
+        vec x[8];
+        UNROLL
+        for (size_t i = 0; i < 8; i++) {
+            x[i] = vec_load(a + i / 2 * part + i % 2 * 8 + j);
         }
-        butterfly_by(&x[0], &x[1], top + 4 * node, o1, &f, is_wide);
-        butterfly_by(&x[2], &x[3], top + 4 * node + 2, o1, &f, is_wide);
-        for (size_t i = 0; i < 2; i++) {
-            if (is_top) {
-                butterfly_scaled(&x[i], &x[i + 2], &r->scale, o2, &f);
-            } else {
-                butterfly_by(&x[i], &x[i + 2], top + 2 * node, o2, &f, is_wide);
-            }
+        layer_by(x, 2, top + 4 * node, r->offset[0], &f, is_wide);
+        if (is_top) {
+            top_layer(x, &r->scale, r->offset[1], &f);
+        } else {
+            layer_by(x, 4, top + 2 * node, r->offset[1], &f, is_wide);
         }
         if (!is_top && !is_wide) {
             x[0] = ifma_shrink(x[0], &f);
+            x[1] = ifma_shrink(x[1], &f);
         }
-        for (size_t i = 0; i < 4; i++) {
-            vec_store(a + i * part + j, x[i]);
+        UNROLL
+        for (size_t i = 0; i < 8; i++) {
+            vec_store(a + i / 2 * part + i % 2 * 8 + j, x[i]);
         }
     }
 }
 
-/* The topmost layer of eight values, or any other third layer. */
+/* The third layer of a pass of three that is not the topmost. */
 static IFMA_INLINE void third_layer(vec x[8], const uint64_t *pair,
                                     const run *r, const ifma_field *f,
-                                    int is_top, int is_wide)
+                                    int is_wide)
 {
-    for (size_t i = 0; i < 4; i++) {
-        if (is_top) {
-            butterfly_scaled(&x[i], &x[i + 4], &r->scale, r->offset[2], f);
-        } else {
-            butterfly_by(&x[i], &x[i + 4], pair, r->offset[2], f, is_wide);
-        }
-    }
-    if (!is_top && !is_wide) {
+    layer_by(x, 4, pair, r->offset[2], f, is_wide);
+    if (!is_wide) {
         x[0] = ifma_shrink(x[0], f);
         x[1] = vec_correct(x[1], r->offset[0]);
     }
@@ -124,81 +141,63 @@ static IFMA_INLINE void pass_8(uint64_t *a, size_t node, size_t part,
     const uint64_t *top = r->twiddles.top;
     for (size_t j = 0; j < part; j += 8) {
         vec x[8];
+        UNROLL
         for (size_t i = 0; i < 8; i++) {
             x[i] = vec_load(a + i * part + j);
         }
-        for (size_t i = 0; i < 4; i++) {
-            butterfly_by(&x[2 * i], &x[2 * i + 1], top + 8 * node + 2 * i,
-                         r->offset[0], &f, is_wide);
+        layer_by(x, 1, top + 8 * node, r->offset[0], &f, is_wide);
+        layer_by(x, 2, top + 4 * node, r->offset[1], &f, is_wide);
+        if (is_top) {
+            top_layer(x, &r->scale, r->offset[2], &f);
+        } else {
+            third_layer(x, top + 2 * node, r, &f, is_wide);
         }
-        for (size_t i = 0; i < 4; i++) {
-            const size_t at = i / 2 * 4 + i % 2;
-            butterfly_by(&x[at], &x[at + 2], top + 4 * node + i / 2 * 2,
-                         r->offset[1], &f, is_wide);
-        }
-        third_layer(x, top + 2 * node, r, &f, is_top, is_wide);
+        UNROLL
         for (size_t i = 0; i < 8; i++) {
             vec_store(a + i * part + j, x[i]);
         }
     }
 }
 
-/* The first three layers of two neighbouring vectors; the lanes move as in
- * last_pair of ntt_ifma.c, backwards.   range: [0,q) -> [0,4q) */
-static IFMA_INLINE void first_pair(vec x[2], const uint64_t *record,
-                                   size_t pair, const run *r,
-                                   const ifma_field *f, int is_wide)
+/* The first three layers of a block of 64. Of two neighbouring vectors, called
+ * A B | C D by blocks of four values, lanes are moved such that each layer
+ * pairs whole vectors:
+ *     A0 A2 C0 C2 B0 B2 D0 D2 | A1 A3 C1 C3 B1 B3 D1 D3
+ *     A0 A1 C0 C1 B0 B1 D0 D1 | A2 A3 C2 C3 B2 B3 D2 D3
+ *     A0 A1 C0 C1 A2 A3 C2 C3 | B0 B1 D0 D1 B2 B3 D2 D3    and back.
+ * range: [0,q) -> [0,4q) */
+static IFMA_INLINE void first_three(vec x[8], const uint64_t *record,
+                                    const run *r, const ifma_field *f,
+                                    int is_wide)
 {
-    const vec o1 = is_wide ? f->q2 : f->q;
-    const vec o2 = f->q2;
-    const vec o3 = r->offset[0];
-    const vec first = _mm512_setr_epi64(0, 8, 4, 12, 2, 10, 6, 14);
-    const vec second = _mm512_setr_epi64(1, 9, 5, 13, 3, 11, 7, 15);
-    vec u = _mm512_permutex2var_epi64(x[0], first, x[1]);
-    vec v = _mm512_permutex2var_epi64(x[0], second, x[1]);
-    vec w = vec_load(record + IFMA_RECORD_2 + 8 * pair);
-    butterfly(&u, &v, w, ifma_low(w, f), o1, f, is_wide);
-    vec s = _mm512_shuffle_i64x2(u, v, 0x44);
-    vec t = _mm512_shuffle_i64x2(u, v, 0xee);
-    w = _mm512_broadcast_i64x4(_mm256_load_si256(
-        (const __m256i *)(record + IFMA_RECORD_4 + 4 * pair)));
-    butterfly(&s, &t, w, ifma_low(w, f), o2, f, is_wide);
-    const vec low = _mm512_setr_epi64(0, 1, 4, 5, 8, 9, 12, 13);
-    const vec high = _mm512_setr_epi64(2, 3, 6, 7, 10, 11, 14, 15);
-    u = _mm512_permutex2var_epi64(s, low, t);
-    v = _mm512_permutex2var_epi64(s, high, t);
-    w = _mm512_broadcast_i64x2(
-        _mm_load_si128((const __m128i *)(record + IFMA_RECORD_8 + 2 * pair)));
-    butterfly(&u, &v, w, ifma_low(w, f), o3, f, is_wide);
+    vec w[4], w_low[4];
+    ifma_swap_quarters(x);
+    ifma_move_single(x);
+    ifma_last_factors(w, w_low, record, f);
+    layer(x, 1, w, w_low, is_wide ? f->q2 : f->q, f, is_wide);
+    ifma_move_single(x);
+    ifma_lane_factors(w, w_low, record + IFMA_RECORD_4, f);
+    layer(x, 1, w, w_low, f->q2, f, is_wide);
+    ifma_move_halves(x);
+    ifma_lane_factors(w, w_low, record + IFMA_RECORD_8, f);
+    layer(x, 1, w, w_low, r->offset[0], f, is_wide);
     if (!is_wide) {
-        u = vec_correct(u, r->offset[0]); /* 8q -> 4q */
+        UNROLL
+        for (size_t i = 0; i < 8; i += 2) {
+            x[i] = vec_correct(x[i], r->offset[0]); /* 8q -> 4q */
+        }
     }
-    const vec left = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
-    const vec right = _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15);
-    x[0] = _mm512_permutex2var_epi64(u, left, v);
-    x[1] = _mm512_permutex2var_epi64(u, right, v);
+    ifma_move_quarters(x);
 }
 
-/* Layers four to six of two blocks of 64, which pair whole vectors. */
-static IFMA_INLINE void first_vertical(vec x[16], const uint64_t *record,
-                                       const run *r, const ifma_field *f,
-                                       int is_wide)
+/* Layers four to six, which pair whole vectors. */
+static IFMA_INLINE void next_three(vec x[8], const uint64_t *record,
+                                   const run *r, const ifma_field *f,
+                                   int is_wide)
 {
-    for (size_t i = 0; i < 8; i++) {
-        const uint64_t *pair =
-            record + i / 4 * IFMA_RECORD_WORDS + 6 + i % 4 * 2;
-        butterfly_by(&x[2 * i], &x[2 * i + 1], pair, r->offset[0], f, is_wide);
-    }
-    for (size_t i = 0; i < 8; i++) {
-        const size_t at = i / 2 * 4 + i % 2;
-        const uint64_t *pair =
-            record + i / 4 * IFMA_RECORD_WORDS + 2 + i % 4 / 2 * 2;
-        butterfly_by(&x[at], &x[at + 2], pair, r->offset[1], f, is_wide);
-    }
-    for (size_t i = 0; i < 2; i++) {
-        third_layer(x + 8 * i, record + i * IFMA_RECORD_WORDS, r, f, 0,
-                    is_wide);
-    }
+    layer_by(x, 1, record + 6, r->offset[0], f, is_wide);
+    layer_by(x, 2, record + 2, r->offset[1], f, is_wide);
+    third_layer(x, record, r, f, is_wide);
 }
 
 /* The first six layers of `count` blocks of 64 values, an even number. */
@@ -208,20 +207,24 @@ static IFMA_INLINE void first(uint64_t *a, size_t block, size_t count,
     const ifma_field f = r->field;
     const uint64_t *record = r->twiddles.record + block * IFMA_RECORD_WORDS;
     for (size_t b = 0; b < count; b += 2) {
-        vec x[16];
-        for (size_t i = 0; i < 16; i++) {
-            x[i] = vec_load(a + 8 * i);
-        }
+        const uint64_t *next = record + IFMA_RECORD_WORDS;
+        vec x[8], y[8];
+        UNROLL
         for (size_t i = 0; i < 8; i++) {
-            first_pair(x + 2 * i, record + i / 4 * IFMA_RECORD_WORDS, i % 4, r,
-                       &f, is_wide);
+            x[i] = vec_load(a + 8 * i);
+            y[i] = vec_load(a + IFMA_BLOCK + 8 * i);
         }
-        first_vertical(x, record, r, &f, is_wide);
-        for (size_t i = 0; i < 16; i++) {
+        first_three(x, record, r, &f, is_wide);
+        first_three(y, next, r, &f, is_wide);
+        next_three(x, record, r, &f, is_wide);
+        next_three(y, next, r, &f, is_wide);
+        UNROLL
+        for (size_t i = 0; i < 8; i++) {
             vec_store(a + 8 * i, x[i]);
+            vec_store(a + IFMA_BLOCK + 8 * i, y[i]);
         }
         a += 2 * IFMA_BLOCK;
-        record += 2 * IFMA_RECORD_WORDS;
+        record = next + IFMA_RECORD_WORDS;
     }
 }
 

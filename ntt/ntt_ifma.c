@@ -27,45 +27,67 @@ typedef struct run {
     size_t n;
 } run;
 
-/* The butterfly u, x -> u + x·w, u - x·w. */
-static IFMA_INLINE void butterfly(vec *u, vec *x, vec w, vec w_low,
-                                  const ifma_field *f, int is_wide)
+/* Four butterflies u, v -> u + v·w, u - v·w on eight vectors, with v `gap`
+ * vectors behind u. Step by step for all four: the scheduler looks ahead less
+ * than three layers, and a product of one butterfly waits for another. */
+static IFMA_INLINE void layer(vec *x, size_t gap, const vec w[4],
+                              const vec w_low[4], const ifma_field *f,
+                              int is_wide)
 {
-    vec a = *u;
-    if (is_wide) {
-        a = vec_add(vec_correct(a, f->q2), f->q);
+    vec *u[4], *v[4], a[4], m[4], t[4];
+    UNROLL
+    for (size_t i = 0; i < 4; i++) {
+        u[i] = x + i / gap * 2 * gap + i % gap;
+        v[i] = u[i] + gap;
+        m[i] = vec_lo(vec_zero(), *v[i], w_low[i]);
     }
-    *u = ifma_turn(a, *x, w, w_low, f);
-    *x = vec_sub(vec_add(a, a), *u);
+    UNROLL
+    for (size_t i = 0; i < 4; i++) {
+        a[i] = is_wide ? vec_add(vec_correct(*u[i], f->q2), f->q) : *u[i];
+        *u[i] = vec_hi(a[i], *v[i], w[i]);
+    }
+    UNROLL
+    for (size_t i = 0; i < 4; i++) {
+        t[i] = vec_hi(vec_zero(), m[i], f->q);
+        a[i] = vec_add(a[i], a[i]);
+    }
+    UNROLL
+    for (size_t i = 0; i < 4; i++) {
+        *u[i] = vec_sub_as_is(*u[i], t[i]);
+        *v[i] = vec_sub(a[i], *u[i]);
+    }
 }
 
-/* The same with a pair W, W' in memory. */
-static IFMA_INLINE void butterfly_by(vec *u, vec *x, const uint64_t *pair,
-                                     const ifma_field *f, int is_wide)
+/* The same with pairs W, W' in memory, one for each `gap` butterflies. */
+static IFMA_INLINE void layer_by(vec *x, size_t gap, const uint64_t *pair,
+                                 const ifma_field *f, int is_wide)
 {
-    butterfly(u, x, vec_set(pair[0]), vec_set(pair[1]), f, is_wide);
+    vec w[4], w_low[4];
+    ifma_pair_factors(w, w_low, gap, pair);
+    layer(x, gap, w, w_low, f, is_wide);
 }
 
-/* Two layers of the block of a node, 4·part values long. */
+/* Two layers of the block of a node, 4·part values long, on two vectors of each
+ * part at a time. */
 static IFMA_INLINE void pass_4(uint64_t *a, size_t node, size_t part,
                                const run *r, int is_first, int is_wide)
 {
     const ifma_field f = r->field;
     const uint64_t *top = r->twiddles.top;
-    for (size_t j = 0; j < part; j += 8) {
-        vec x[4];
-        for (size_t i = 0; i < 4; i++) {
-            x[i] = vec_load(a + i * part + j);
-            if (is_first && !is_wide && i < 2) {
+    for (size_t j = 0; j < part; j += 16) {
+        vec x[8];
+        UNROLL
+        for (size_t i = 0; i < 8; i++) {
+            x[i] = vec_load(a + i / 2 * part + i % 2 * 8 + j);
+            if (is_first && !is_wide && i < 4) {
                 x[i] = vec_add(x[i], r->start);
             }
         }
-        butterfly_by(&x[0], &x[2], top + 2 * node, &f, is_wide);
-        butterfly_by(&x[1], &x[3], top + 2 * node, &f, is_wide);
-        butterfly_by(&x[0], &x[1], top + 4 * node, &f, is_wide);
-        butterfly_by(&x[2], &x[3], top + 4 * node + 2, &f, is_wide);
-        for (size_t i = 0; i < 4; i++) {
-            vec_store(a + i * part + j, x[i]);
+        layer_by(x, 4, top + 2 * node, &f, is_wide);
+        layer_by(x, 2, top + 4 * node, &f, is_wide);
+        UNROLL
+        for (size_t i = 0; i < 8; i++) {
+            vec_store(a + i / 2 * part + i % 2 * 8 + j, x[i]);
         }
     }
 }
@@ -78,49 +100,20 @@ static IFMA_INLINE void pass_8(uint64_t *a, size_t node, size_t part,
     const uint64_t *top = r->twiddles.top;
     for (size_t j = 0; j < part; j += 8) {
         vec x[8];
+        UNROLL
         for (size_t i = 0; i < 8; i++) {
             x[i] = vec_load(a + i * part + j);
             if (is_first && !is_wide && i < 4) {
                 x[i] = vec_add(x[i], r->start);
             }
         }
-        for (size_t i = 0; i < 4; i++) {
-            butterfly_by(&x[i], &x[i + 4], top + 2 * node, &f, is_wide);
-        }
-        for (size_t i = 0; i < 4; i++) {
-            const size_t at = i / 2 * 4 + i % 2;
-            butterfly_by(&x[at], &x[at + 2], top + 4 * node + i / 2 * 2, &f,
-                         is_wide);
-        }
-        for (size_t i = 0; i < 4; i++) {
-            butterfly_by(&x[2 * i], &x[2 * i + 1], top + 8 * node + 2 * i, &f,
-                         is_wide);
-        }
+        layer_by(x, 4, top + 2 * node, &f, is_wide);
+        layer_by(x, 2, top + 4 * node, &f, is_wide);
+        layer_by(x, 1, top + 8 * node, &f, is_wide);
+        UNROLL
         for (size_t i = 0; i < 8; i++) {
             vec_store(a + i * part + j, x[i]);
         }
-    }
-}
-
-/* The three layers of two blocks of 64 that pair whole vectors. */
-static IFMA_INLINE void last_vertical(vec x[16], const uint64_t *record,
-                                      const ifma_field *f, int is_wide)
-{
-    for (size_t i = 0; i < 8; i++) {
-        const size_t at = i / 4 * 8 + i % 4;
-        const uint64_t *pair = record + i / 4 * IFMA_RECORD_WORDS;
-        butterfly_by(&x[at], &x[at + 4], pair, f, is_wide);
-    }
-    for (size_t i = 0; i < 8; i++) {
-        const size_t at = i / 2 * 4 + i % 2;
-        const uint64_t *pair =
-            record + i / 4 * IFMA_RECORD_WORDS + 2 + i % 4 / 2 * 2;
-        butterfly_by(&x[at], &x[at + 2], pair, f, is_wide);
-    }
-    for (size_t i = 0; i < 8; i++) {
-        const uint64_t *pair =
-            record + i / 4 * IFMA_RECORD_WORDS + 6 + i % 4 * 2;
-        butterfly_by(&x[2 * i], &x[2 * i + 1], pair, f, is_wide);
     }
 }
 
@@ -131,38 +124,31 @@ static IFMA_INLINE vec finish(vec x, const ifma_field *f, int is_wide)
     return vec_correct(x, f->q);
 }
 
-/* The last three layers of two neighbouring vectors, whose four blocks of four
- * values are called A B | C D. Lanes are moved such that each layer pairs whole
- * vectors again and its factors repeat, so that few are loaded:
- *     A0C0A1C1A2C2A3C3 | B0D0…    then A0C0B0D0A1C1B1D1 | A2C2…
- *     then A0C0B0D0A2C2B2D2 | A1C1B1D1A3C3B3D3, and back to A B | C D. */
-static IFMA_INLINE void last_pair(vec x[2], const uint64_t *record, size_t pair,
-                                  const ifma_field *f, int is_wide)
+/* The last three layers of a block of 64. Of two neighbouring vectors, called
+ * A B | C D by blocks of four values, lanes are moved such that each layer
+ * pairs whole vectors again:
+ *     A0 A1 A2 A3 C0 C1 C2 C3 | B0 B1 B2 B3 D0 D1 D2 D3
+ *     A0 A1 C0 C1 B0 B1 D0 D1 | A2 A3 C2 C3 B2 B3 D2 D3
+ *     A0 A2 C0 C2 B0 B2 D0 D2 | A1 A3 C1 C3 B1 B3 D1 D3    and back. */
+static IFMA_INLINE void last_three(vec x[8], const uint64_t *record,
+                                   const ifma_field *f, int is_wide)
 {
-    const vec low = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
-    const vec high = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
-    vec u = _mm512_permutex2var_epi64(x[0], low, x[1]);
-    vec v = _mm512_permutex2var_epi64(x[0], high, x[1]);
-    vec w = _mm512_broadcast_i64x2(
-        _mm_load_si128((const __m128i *)(record + IFMA_RECORD_8 + 2 * pair)));
-    butterfly(&u, &v, w, ifma_low(w, f), f, is_wide);
-    const vec front = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
-    const vec back = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
-    vec s = _mm512_permutex2var_epi64(u, front, v);
-    vec t = _mm512_permutex2var_epi64(u, back, v);
-    w = _mm512_broadcast_i64x4(_mm256_load_si256(
-        (const __m256i *)(record + IFMA_RECORD_4 + 4 * pair)));
-    butterfly(&s, &t, w, ifma_low(w, f), f, is_wide);
-    u = _mm512_shuffle_i64x2(s, t, 0x44);
-    v = _mm512_shuffle_i64x2(s, t, 0xee);
-    w = vec_load(record + IFMA_RECORD_2 + 8 * pair);
-    butterfly(&u, &v, w, ifma_low(w, f), f, is_wide);
-    u = finish(u, f, is_wide);
-    v = finish(v, f, is_wide);
-    const vec left = _mm512_setr_epi64(0, 8, 4, 12, 2, 10, 6, 14);
-    const vec right = _mm512_setr_epi64(1, 9, 5, 13, 3, 11, 7, 15);
-    x[0] = _mm512_permutex2var_epi64(u, left, v);
-    x[1] = _mm512_permutex2var_epi64(u, right, v);
+    vec w[4], w_low[4];
+    ifma_move_halves(x);
+    ifma_lane_factors(w, w_low, record + IFMA_RECORD_8, f);
+    layer(x, 1, w, w_low, f, is_wide);
+    ifma_move_quarters(x);
+    ifma_lane_factors(w, w_low, record + IFMA_RECORD_4, f);
+    layer(x, 1, w, w_low, f, is_wide);
+    ifma_move_single(x);
+    ifma_last_factors(w, w_low, record, f);
+    layer(x, 1, w, w_low, f, is_wide);
+    UNROLL
+    for (size_t i = 0; i < 8; i++) {
+        x[i] = finish(x[i], f, is_wide);
+    }
+    ifma_move_single(x);
+    ifma_swap_quarters(x);
 }
 
 /* The last six layers of `count` blocks of 64 values, an even number. */
@@ -172,20 +158,28 @@ static IFMA_INLINE void last(uint64_t *a, size_t block, size_t count,
     const ifma_field f = r->field;
     const uint64_t *record = r->twiddles.record + block * IFMA_RECORD_WORDS;
     for (size_t b = 0; b < count; b += 2) {
-        vec x[16];
-        for (size_t i = 0; i < 16; i++) {
-            x[i] = vec_load(a + 8 * i);
-        }
-        last_vertical(x, record, &f, is_wide);
+        const uint64_t *next = record + IFMA_RECORD_WORDS;
+        vec x[8], y[8];
+        UNROLL
         for (size_t i = 0; i < 8; i++) {
-            last_pair(x + 2 * i, record + i / 4 * IFMA_RECORD_WORDS, i % 4, &f,
-                      is_wide);
+            x[i] = vec_load(a + 8 * i);
+            y[i] = vec_load(a + IFMA_BLOCK + 8 * i);
         }
-        for (size_t i = 0; i < 16; i++) {
+        layer_by(x, 4, record, &f, is_wide);
+        layer_by(y, 4, next, &f, is_wide);
+        layer_by(x, 2, record + 2, &f, is_wide);
+        layer_by(y, 2, next + 2, &f, is_wide);
+        layer_by(x, 1, record + 6, &f, is_wide);
+        layer_by(y, 1, next + 6, &f, is_wide);
+        last_three(x, record, &f, is_wide);
+        last_three(y, next, &f, is_wide);
+        UNROLL
+        for (size_t i = 0; i < 8; i++) {
             vec_store(a + 8 * i, x[i]);
+            vec_store(a + IFMA_BLOCK + 8 * i, y[i]);
         }
         a += 2 * IFMA_BLOCK;
-        record += 2 * IFMA_RECORD_WORDS;
+        record = next + IFMA_RECORD_WORDS;
     }
 }
 

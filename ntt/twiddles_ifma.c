@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Twiddle factors of the IFMA transforms: 9.25 bytes per value and direction,
+ * Twiddle factors of the IFMA transforms: 10.25 bytes per value and direction,
  * in the order in which blocks of 64 values want them.
  */
 #include "ntt/ifma_internal.h"
@@ -33,13 +33,27 @@ static void store_pair(uint64_t pair[2], const source *s, size_t node)
     pair[1] = pair[0] * s->inverse & IFMA_LOW_BITS;
 }
 
-/* The lanes of a pair of vectors, which hold the blocks of four A B and C D:
- * the factors of these blocks go to A C B D, those of the blocks of two, of
- * which A has A and A' and so on, to A C B D A' C' B' D'. */
-static void store_record(uint64_t *record, const source *s, size_t node)
+/* Two vectors of factors in lanes, for four pairs of neighbouring vectors: lane
+ * 2i + j of vector v holds the factor of the block blocks[i] of pair 2v + j,
+ * of which a pair has `each`; the first of all has the node `node`. */
+static void store_lanes(uint64_t words[16], const source *s, size_t node,
+                        size_t each, const size_t blocks[4])
 {
-    static const size_t lane_4[4] = {0, 2, 1, 3};
-    static const size_t lane_2[8] = {0, 4, 2, 6, 1, 5, 3, 7};
+    for (size_t i = 0; i < 16; i++) {
+        const size_t pair = i / 8 * 2 + i % 2;
+        words[i] = high_of(s, node + pair * each + blocks[i % 8 / 2]);
+    }
+}
+
+/* The orders in which blocks of a pair of vectors lie in lanes (ntt_ifma.c and
+ * inverse_ifma.c say why): of its blocks of eight values, a and b; of its
+ * blocks of four, A B C D; of its blocks of two, A A' B B' and so on. */
+static void store_record(uint64_t *record, const source *s, size_t node,
+                         int is_inverse)
+{
+    static const size_t lanes_8[2][4] = {{0, 0, 1, 1}, {0, 1, 0, 1}};
+    static const size_t lanes_4[4] = {0, 2, 1, 3};
+    static const size_t lanes_2[8] = {0, 1, 4, 5, 2, 3, 6, 7};
     store_pair(record, s, node);
     for (size_t i = 0; i < 2; i++) {
         store_pair(record + 2 + 2 * i, s, 2 * node + i);
@@ -49,16 +63,11 @@ static void store_record(uint64_t *record, const source *s, size_t node)
     }
     record[14] = 0;
     record[15] = 0;
-    for (size_t i = 0; i < 8; i++) {
-        record[IFMA_RECORD_8 + i] = high_of(s, 8 * node + i);
-    }
-    for (size_t i = 0; i < 16; i++) {
-        const size_t at = i / 4 * 4 + lane_4[i % 4];
-        record[IFMA_RECORD_4 + i] = high_of(s, 16 * node + at);
-    }
+    store_lanes(record + IFMA_RECORD_8, s, 8 * node, 2, lanes_8[is_inverse]);
+    store_lanes(record + IFMA_RECORD_4, s, 16 * node, 4, lanes_4);
     for (size_t i = 0; i < 32; i++) {
-        const size_t at = i / 8 * 8 + lane_2[i % 8];
-        record[IFMA_RECORD_2 + i] = high_of(s, 32 * node + at);
+        record[IFMA_RECORD_2 + i] =
+            high_of(s, 32 * node + i / 8 * 8 + lanes_2[i % 8]);
     }
 }
 
@@ -77,7 +86,7 @@ void ntt_twiddle_init_ifma(void *twiddles, const ntt_table *table)
         }
         words += 2 * blocks;
         for (size_t i = 0; i < blocks; i++) {
-            store_record(words, &s, blocks + i);
+            store_record(words, &s, blocks + i, is_inverse);
             words += IFMA_RECORD_WORDS;
         }
     }
