@@ -73,12 +73,12 @@ AVX2_INLINE __m256d avx2_round_product(__m256d x, __m256d y)
 
 /* x·w mod q and y·v mod q, side by side, since one chain alone leaves the
  * multipliers idle.
- * range: bound b <= limit -> bound 1/2 + b/(2·limit) <= 1
+ * range: bound b <= limit -> bound 1/2 + b/(2·limit), and always below q
  * With h = x·w rounded, l = x·w - h (exact: the low half of a product), t the
  * integer nearest to x·(w/q):
  *   |x·w/q| <= |x|/2 <= 2^51, and w/q has a relative error of 2^-52 (1 + 2^-54)
- *   at most, which |w|/q <= 1/2·(1 - 2^-50) makes up for, so
- *   |t - x·w/q| <= 1/2 + |x|/2·2^-52 = 1/2 + b/(2·limit) <= 1;
+ *   at most, which |w|/q < 1/2·(1 - 2^-50) makes up for, so
+ *   |t - x·w/q| < 1/2 + |x|/2·2^-52 = 1/2 + b/(2·limit) <= 1;
  *   |l| <= 2^47, since |x·w| < 2^101: h - t·q = (x·w - t·q) - l is an integer
  *   below q + 2^47 < 2^53, hence exact, and so is the last sum. */
 AVX2_INLINE void avx2_turn_pair(__m256d *x, __m256d *y, avx2_factor w,
@@ -111,15 +111,7 @@ AVX2_INLINE __m256d avx2_reduce(__m256d x, avx2_modulus m)
     return _mm256_fnmadd_pd(avx2_round_product(x, m.inverse), m.q, x);
 }
 
-/* x + q where x is negative.   range: |x| < q -> [0,q)
- * Zero is +0 here: a sum that is zero is +0 unless both terms are -0, and none
- * of the loads gives -0. */
-AVX2_INLINE __m256d avx2_correct(__m256d x, avx2_modulus m)
-{
-    return _mm256_blendv_pd(x, _mm256_add_pd(x, m.q), x);
-}
-
-/* Integers in [0,2^52) to doubles and back. */
+/* Integers as doubles.   range: [0,2^52) */
 AVX2_INLINE __m256d avx2_double(__m256i x)
 {
     const __m256d magic = _mm256_set1_pd(AVX2_INTEGER);
@@ -127,10 +119,15 @@ AVX2_INLINE __m256d avx2_double(__m256i x)
     return _mm256_sub_pd(bits, magic);
 }
 
-AVX2_INLINE __m256i avx2_integer(__m256d x)
+/* The residue of x, as an integer.   range: |x| < q -> [0,q)
+ * The sign bit of x decides whether q is added. It is that of a number below
+ * zero, never of -0: sums are -0 only where both terms are, and neither loads
+ * nor the low half of a product are. */
+AVX2_INLINE __m256i avx2_residue(__m256d x, avx2_modulus m)
 {
     const __m256d magic = _mm256_set1_pd(AVX2_INTEGER);
-    const __m256d bits = _mm256_add_pd(x, magic);
+    const __m256d magic_q = _mm256_add_pd(magic, m.q);
+    const __m256d bits = _mm256_add_pd(x, _mm256_blendv_pd(magic, magic_q, x));
     return _mm256_castpd_si256(_mm256_xor_pd(bits, magic));
 }
 
@@ -143,7 +140,7 @@ AVX2_INLINE __m256d avx2_load(const uint64_t *a)
 /* Stores four residues.   range: |x| < q -> [0,q) */
 AVX2_INLINE void avx2_store(uint64_t *a, __m256d x, avx2_modulus m)
 {
-    _mm256_store_si256((__m256i *)(void *)a, avx2_integer(avx2_correct(x, m)));
+    _mm256_store_si256((__m256i *)(void *)a, avx2_residue(x, m));
 }
 
 /* ntt_avx2.c: the entries of the same names in ntt_kernels. */

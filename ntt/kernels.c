@@ -8,6 +8,7 @@
 
 #include "base/cpu.h"
 #include "base/mem.h"
+#include "ntt/avx2_internal.h"
 #include "ntt/ifma_internal.h"
 #include "ntt/portable_internal.h"
 
@@ -21,6 +22,7 @@ typedef struct built_backend {
 static const built_backend built_in[] = {
     {NTT_BACKEND_PORTABLE, ntt_kernels_portable},
 #if defined(__x86_64__)
+    {NTT_BACKEND_AVX2, ntt_kernels_avx2},
     {NTT_BACKEND_IFMA, ntt_kernels_ifma},
 #endif
 };
