@@ -16,7 +16,7 @@
 #include <immintrin.h>
 
 /* Leaf 1, ecx. */
-enum { LEAF1_FMA = 12, LEAF1_OSXSAVE = 27, LEAF1_AVX = 28 };
+enum { LEAF1_SSE41 = 19, LEAF1_FMA = 12, LEAF1_OSXSAVE = 27, LEAF1_AVX = 28 };
 /* Leaf 7, ebx, then ecx. */
 enum {
     LEAF7_AVX2 = 5,
@@ -24,6 +24,7 @@ enum {
     LEAF7_AVX512F = 16,
     LEAF7_AVX512DQ = 17,
     LEAF7_AVX512IFMA = 21,
+    LEAF7_SHA = 29,
     LEAF7_AVX512BW = 30,
     LEAF7_AVX512VL = 31
 };
@@ -45,31 +46,40 @@ static int has(unsigned word, int bit)
     return (int)(word >> bit & 1);
 }
 
-unsigned sotto_cpu_features(void)
+/* Features on registers wider than 128 bits, from leaves 1 (ecx) and 7 (ebx,
+ * ecx). */
+static unsigned wide_features(unsigned c1, unsigned b7, unsigned c7)
 {
-    unsigned a, b, c1, c7, d;
-    if (!__get_cpuid(1, &a, &b, &c1, &d) || !has(c1, LEAF1_OSXSAVE)) {
-        return 0;
-    }
-    const uint64_t xcr0 = read_xcr0();
-    if (!__get_cpuid_count(7, 0, &a, &b, &c7, &d)) {
-        return 0;
-    }
+    const uint64_t xcr0 = has(c1, LEAF1_OSXSAVE) ? read_xcr0() : 0;
     if ((xcr0 & XCR0_AVX) != XCR0_AVX || !has(c1, LEAF1_AVX) ||
-        !has(c1, LEAF1_FMA) || !has(b, LEAF7_AVX2) || !has(b, LEAF7_BMI2)) {
+        !has(c1, LEAF1_FMA) || !has(b7, LEAF7_AVX2) || !has(b7, LEAF7_BMI2)) {
         return 0;
     }
     unsigned features = SOTTO_CPU_AVX2_FMA;
-    if ((xcr0 & XCR0_AVX512) != XCR0_AVX512 || !has(b, LEAF7_AVX512F)) {
+    if ((xcr0 & XCR0_AVX512) != XCR0_AVX512 || !has(b7, LEAF7_AVX512F)) {
         return features;
     }
-    if (has(b, LEAF7_AVX512DQ) && has(b, LEAF7_AVX512BW) &&
-        has(b, LEAF7_AVX512VL) && has(b, LEAF7_AVX512IFMA) &&
+    if (has(b7, LEAF7_AVX512DQ) && has(b7, LEAF7_AVX512BW) &&
+        has(b7, LEAF7_AVX512VL) && has(b7, LEAF7_AVX512IFMA) &&
         has(c7, LEAF7_AVX512VBMI)) {
         features |= SOTTO_CPU_AVX512_IFMA;
     }
     if (has(c7, LEAF7_AVX512VNNI)) {
         features |= SOTTO_CPU_AVX512_VNNI;
+    }
+    return features;
+}
+
+unsigned sotto_cpu_features(void)
+{
+    unsigned a, b, c1, b7, c7, d;
+    if (!__get_cpuid(1, &a, &b, &c1, &d) ||
+        !__get_cpuid_count(7, 0, &a, &b7, &c7, &d)) {
+        return 0;
+    }
+    unsigned features = wide_features(c1, b7, c7);
+    if (has(c1, LEAF1_SSE41) && has(b7, LEAF7_SHA)) {
+        features |= SOTTO_CPU_SHA;
     }
     return features;
 }

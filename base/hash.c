@@ -5,12 +5,18 @@
 
 #include <string.h>
 
+#include "base/cpu.h"
 #include "base/endian_internal.h"
+#include "base/hash_internal.h"
 #include "base/mem.h"
 
-/* §4.2.2: first 32 bits of the fractional parts of the cube roots of the
- * first 64 primes. */
-static const uint32_t round_constant[64] = {
+/* sotto_sha256.engine: who takes whole blocks. Asking the processor costs as
+ * much as hashing a kilobyte or, in a virtual machine, ten, so that it is asked
+ * when the first long piece comes. */
+enum { ENGINE_NOT_CHOSEN = 0, ENGINE_PORTABLE, ENGINE_SHA };
+#define LONG_PIECE_BYTES 4096
+
+const uint32_t sotto_sha256_constant[64] = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1,
     0x923f82a4, 0xab1c5ed5, 0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3,
     0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174, 0xe49b69c1, 0xefbe4786,
@@ -45,7 +51,7 @@ static void compress(uint32_t state[8], const uint8_t *block)
                 rotate_right(e, 6) ^ rotate_right(e, 11) ^ rotate_right(e, 25);
             const uint32_t choose = g ^ (e & (f ^ g));
             const uint32_t t1 =
-                h + sum1 + choose + round_constant[base + t] + w[t];
+                h + sum1 + choose + sotto_sha256_constant[base + t] + w[t];
             const uint32_t sum0 =
                 rotate_right(a, 2) ^ rotate_right(a, 13) ^ rotate_right(a, 22);
             const uint32_t majority = (a & b) | (c & (a | b));
@@ -79,6 +85,36 @@ static void compress(uint32_t state[8], const uint8_t *block)
     sotto_wipe(w, sizeof w);
 }
 
+void sotto_sha256_blocks_portable(uint32_t *state, const uint8_t *in,
+                                  size_t n_blocks)
+{
+    for (; n_blocks > 0; n_blocks--) {
+        compress(state, in);
+        in += 64;
+    }
+}
+
+static int choose_engine(void)
+{
+    return (sotto_cpu_features() & SOTTO_CPU_SHA) != 0 ? ENGINE_SHA
+                                                       : ENGINE_PORTABLE;
+}
+
+static void take_blocks(sotto_sha256 *hash, const uint8_t *in, size_t n_blocks)
+{
+    if (hash->engine == ENGINE_NOT_CHOSEN &&
+        n_blocks >= LONG_PIECE_BYTES / 64) {
+        hash->engine = choose_engine();
+    }
+#if defined(__x86_64__)
+    if (hash->engine == ENGINE_SHA) {
+        sotto_sha256_blocks_sha(hash->state, in, n_blocks);
+        return;
+    }
+#endif
+    sotto_sha256_blocks_portable(hash->state, in, n_blocks);
+}
+
 /* §5.3.3 */
 void sotto_sha256_init(sotto_sha256 *hash)
 {
@@ -102,14 +138,14 @@ void sotto_sha256_update(sotto_sha256 *hash, const void *data, size_t len_bytes)
         if (take < room) {
             return;
         }
-        compress(hash->state, hash->block);
+        take_blocks(hash, hash->block, 1);
         in += take;
         len_bytes -= take;
     }
-    for (; len_bytes >= sizeof hash->block; len_bytes -= sizeof hash->block) {
-        compress(hash->state, in);
-        in += sizeof hash->block;
-    }
+    const size_t whole = len_bytes / sizeof hash->block;
+    take_blocks(hash, in, whole);
+    in += whole * sizeof hash->block;
+    len_bytes -= whole * sizeof hash->block;
     if (len_bytes > 0) {
         memcpy(hash->block, in, len_bytes);
     }

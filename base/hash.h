@@ -14,6 +14,7 @@ typedef struct sotto_sha256 {
     uint32_t state[8];
     uint64_t len_bytes;
     uint8_t block[64];
+    int engine; /* how whole blocks are taken (hash.c); same result by any */
 } sotto_sha256;
 
 /* Starts a hash. */

@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cpu.h"
+#include "base/hash_internal.h"
 #include "tests/support/hex.h"
 
 static void assert_hash(const char *message, const char *digest)
@@ -132,6 +134,61 @@ static void test_sha256_final_wipes_the_state(void **state)
     assert_memory_equal(&hash, zero, sizeof hash);
 }
 
+/* What the processor's own instructions make of blocks, against portable code:
+ * extreme and arbitrary states and data. */
+static void test_sha256_blocks_agree(void **state)
+{
+    (void)state;
+#if defined(__x86_64__)
+    if ((sotto_cpu_features() & SOTTO_CPU_SHA) == 0) {
+        skip();
+    }
+    uint8_t data[8 * 64];
+    uint32_t random = 1;
+    for (int run = 0; run < 200; run++) {
+        uint32_t a[8], b[8];
+        for (size_t i = 0; i < sizeof data; i++) {
+            random = random * 1664525 + 1013904223;
+            data[i] = run == 0 ? 0 : run == 1 ? 0xff : (uint8_t)(random >> 24);
+        }
+        for (size_t i = 0; i < 8; i++) {
+            random = random * 1664525 + 1013904223;
+            a[i] = run == 0 ? 0 : run == 1 ? UINT32_MAX : random;
+            b[i] = a[i];
+        }
+        sotto_sha256_blocks_portable(a, data, (size_t)(run % 9));
+        sotto_sha256_blocks_sha(b, data, (size_t)(run % 9));
+        assert_memory_equal(a, b, sizeof a);
+    }
+#else
+    skip();
+#endif
+}
+
+/* A hash may begin with portable code and go on with instructions. */
+static void test_sha256_of_long_pieces_after_short_ones(void **state)
+{
+    (void)state;
+    static uint8_t data[20000];
+    for (size_t i = 0; i < sizeof data; i++) {
+        data[i] = (uint8_t)(i * i >> 3);
+    }
+    uint8_t once[SOTTO_HASH_BYTES], bytes[SOTTO_HASH_BYTES];
+    for (size_t first = 0; first < 200; first += 33) {
+        sotto_sha256 hash;
+        sotto_sha256_init(&hash);
+        sotto_sha256_update(&hash, data, first);
+        sotto_sha256_update(&hash, data + first, sizeof data - first);
+        sotto_sha256_final(&hash, once);
+        sotto_sha256_init(&hash);
+        for (size_t i = 0; i < sizeof data; i++) {
+            sotto_sha256_update(&hash, data + i, 1);
+        }
+        sotto_sha256_final(&hash, bytes);
+        assert_memory_equal(once, bytes, sizeof once);
+    }
+}
+
 static void test_hex_is_lower_case(void **state)
 {
     (void)state;
@@ -152,6 +209,8 @@ int main(void)
         cmocka_unit_test(test_sha256_update_splits_anywhere),
         cmocka_unit_test(test_sha256_of_more_than_32_bits_of_length),
         cmocka_unit_test(test_sha256_final_wipes_the_state),
+        cmocka_unit_test(test_sha256_blocks_agree),
+        cmocka_unit_test(test_sha256_of_long_pieces_after_short_ones),
         cmocka_unit_test(test_hex_is_lower_case),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
