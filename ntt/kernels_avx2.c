@@ -20,6 +20,7 @@ const ntt_kernels *ntt_kernels_avx2(void)
         .inverse = ntt_inverse_avx2,
         .gemm = ntt_gemm_avx2,
         .gemm_scratch = ntt_gemm_scratch_avx2,
+        .stream_blocks = ntt_stream_blocks_avx2,
     };
     return &kernels;
 }

@@ -20,6 +20,7 @@ const ntt_kernels *ntt_kernels_ifma(void)
         .inverse = ntt_inverse_ifma,
         .gemm = ntt_gemm_ifma,
         .gemm_scratch = ntt_gemm_scratch_ifma,
+        .stream_blocks = ntt_stream_blocks_ifma,
     };
     return &kernels;
 }
