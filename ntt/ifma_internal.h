@@ -27,6 +27,17 @@ void ntt_forward_ifma(uint64_t *a, const ntt_table *table);
 /* inverse_ifma.c: ntt_kernels.inverse. */
 void ntt_inverse_ifma(uint64_t *a, const ntt_table *table, uint64_t scale);
 
+/* sums_ifma.c: ntt_kernels.inner_product. */
+void ntt_inner_product_ifma(uint64_t *r0, uint64_t *r1,
+                            const uint64_t *const *x, const uint64_t *const *y0,
+                            const uint64_t *const *y1, size_t k, size_t n,
+                            const zq_modulus *mod);
+
+/* sums_ifma.c: ntt_kernels.convert. */
+void ntt_convert_ifma(uint64_t *r, const uint64_t *const *x,
+                      const ntt_convert *constants, size_t n,
+                      const zq_modulus *mod);
+
 /* Smaller transforms are left to the portable backend, which has none of
  * these twiddles to read. */
 #define IFMA_MIN_LOG2_N 8
@@ -143,8 +154,7 @@ static IFMA_INLINE vec vec_sub_as_is(vec a, vec b)
     return _mm512_mask_sub_epi64(a, (__mmask8)0xff, a, b);
 }
 
-/* The smaller one, unsigned: min(a, a - b) is a - b where a >= b, and a
- * elsewhere, provided that a < 2^63; min(a, a + b) adds b to negative a. */
+/* The smaller one, unsigned. */
 static IFMA_INLINE vec vec_min(vec a, vec b)
 {
     return _mm512_min_epu64(a, b);
@@ -166,6 +176,12 @@ static IFMA_INLINE vec vec_hi(vec acc, vec a, vec b)
 static IFMA_INLINE vec vec_correct(vec a, vec b)
 {
     return vec_min(a, vec_sub(a, b));
+}
+
+/* a + b where a is negative, else a.   range: -b <= a < 2^63 */
+static IFMA_INLINE vec vec_lift(vec a, vec b)
+{
+    return vec_min(a, vec_add(a, b));
 }
 
 /* A modulus, in all lanes. */

@@ -86,8 +86,7 @@ static IFMA_INLINE void top_layer(vec x[8], const scaling *s, vec o,
     }
     UNROLL
     for (size_t i = 0; i < 8; i++) {
-        /* (-q,q) -> [0,q) */
-        x[i] = vec_min(x[i], vec_add(x[i], f->q));
+        x[i] = vec_lift(x[i], f->q);
     }
 }
 

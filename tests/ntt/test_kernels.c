@@ -180,14 +180,31 @@ static void check_inner_product(fixture *f)
     }
 }
 
-static void check_permute(fixture *f)
+static void permute_both(fixture *f)
 {
-    for (size_t i = 0; i < f->n; i++) {
-        f->map[i] = (uint32_t)((i * 5 + 3) % f->n);
-    }
     f->got->permute(f->got_r, f->in, f->map, f->n);
     f->want->permute(f->want_r, f->in, f->map, f->n);
     assert_same(f, 1, "permute");
+}
+
+static void check_permute(fixture *f)
+{
+    const uint64_t order = ntt_ring_root_order(&f->table->ring);
+    const uint64_t galois[] = {1, 3, 5, order / 2 + 1, order - 1};
+    for (size_t i = 0; i < f->n; i++) {
+        f->map[i] = (uint32_t)((i * 5 + 3) % f->n);
+    }
+    permute_both(f);
+    /* Automorphisms, whose blocks of eight stay together. */
+    for (size_t g = 0; g < sizeof galois / sizeof galois[0]; g++) {
+        ntt_ring_automorphism(&f->table->ring, f->map, galois[g]);
+        permute_both(f);
+    }
+    /* Almost one: two values of different blocks exchanged. */
+    const uint32_t second = f->map[1];
+    f->map[1] = f->map[f->n - 1];
+    f->map[f->n - 1] = second;
+    permute_both(f);
 }
 
 static void fill_rows(fixture *f, ref_pattern pattern)

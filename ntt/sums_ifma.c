@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT
+ * Sums of products with AVX-512 IFMA: key switching and base conversion.
+ *
+ * High and low halves of the products are added apart, V = H·2^52 + L, and
+ * reduced once, by Montgomery's step and a product with 2^104 mod q:
+ *     m = L·q^-1 mod 2^52,  x = H + floor(L/2^52) + q - hi(m·q) ≡ V/2^52,
+ *     V ≡ x·2^52.
+ * x is positive since hi(m·q) < q, and must be below 2^52: as many terms are
+ * added at a time as make sure of that (`most_terms`), the result so far being
+ * added to L of the next ones. L <= 256·(2^52 - 1) + q < 2^61.
+ */
+#include "ntt/ifma_internal.h"
+
+#if defined(__x86_64__)
+
+/* A sum of products. */
+typedef struct sum {
+    vec high; /* H + q */
+    vec low;  /* L */
+} sum;
+
+/* The modulus and 2^104 as factor. */
+typedef struct reduction {
+    ifma_field field;
+    vec w;
+    vec w_low;
+} reduction;
+
+static IFMA_INLINE reduction reduction_of(const zq_modulus *mod)
+{
+    const uint64_t w = ifma_factor(ifma_factor(1, mod), mod);
+    return (reduction){ifma_field_of(mod), vec_set(w),
+                       vec_set(w * ifma_inverse(mod->q) & IFMA_LOW_BITS)};
+}
+
+static IFMA_INLINE void add_product(sum *s, vec a, vec b)
+{
+    s->high = vec_hi(s->high, a, b);
+    s->low = vec_lo(s->low, a, b);
+}
+
+/* range: H + floor(L/2^52) + q < 2^52 -> [0,q) */
+static IFMA_INLINE vec reduce(sum s, const reduction *c)
+{
+    const ifma_field *f = &c->field;
+    const vec h = vec_add(s.high, _mm512_srli_epi64(s.low, 52));
+    const vec m = vec_lo(vec_zero(), s.low, f->inverse);
+    const vec x = vec_sub(h, vec_hi(vec_zero(), m, f->q));
+    return vec_lift(ifma_turn(vec_zero(), x, c->w, c->w_low, f), f->q);
+}
+
+/* How many products below 2^52·(high + 1) may be added before they are reduced.
+ * Each adds at most high to H and one to floor(L/2^52); 2^8 are for the result
+ * so far and for what convert adds. */
+static size_t most_terms(uint64_t high, const zq_modulus *mod)
+{
+    return (size_t)(((IFMA_LOW_BITS + 1) - mod->q - 256) / (high + 1));
+}
+
+static uint64_t high_half(uint64_t a, uint64_t b)
+{
+    return (uint64_t)(((zq_u128)a * b) >> 52);
+}
+
+/* Rows of an inner product. */
+typedef struct rows {
+    const uint64_t *const *x;
+    const uint64_t *const *y0;
+    const uint64_t *const *y1;
+    size_t first; /* the first row to add; not 0: to what is in the outputs */
+    size_t count;
+} rows;
+
+/* The columns j … j + 8·width - 1 of both outputs. */
+static IFMA_INLINE void add_rows(uint64_t *r0, uint64_t *r1, const rows *in,
+                                 size_t j, size_t width, const reduction *c)
+{
+    sum s0[4], s1[4];
+    UNROLL
+    for (size_t v = 0; v < width; v++) {
+        s0[v].high = s1[v].high = c->field.q;
+        s0[v].low = in->first != 0 ? vec_load(r0 + j + 8 * v) : vec_zero();
+        s1[v].low = in->first != 0 ? vec_load(r1 + j + 8 * v) : vec_zero();
+    }
+    for (size_t i = in->first; i < in->first + in->count; i++) {
+        const uint64_t *x = in->x[i] + j;
+        const uint64_t *y0 = in->y0[i] + j;
+        const uint64_t *y1 = in->y1[i] + j;
+        UNROLL
+        for (size_t v = 0; v < width; v++) {
+            const vec a = vec_load(x + 8 * v);
+            add_product(&s0[v], a, vec_load(y0 + 8 * v));
+            add_product(&s1[v], a, vec_load(y1 + 8 * v));
+        }
+    }
+    UNROLL
+    for (size_t v = 0; v < width; v++) {
+        vec_store(r0 + j + 8 * v, reduce(s0[v], c));
+        vec_store(r1 + j + 8 * v, reduce(s1[v], c));
+    }
+}
+
+void ntt_inner_product_ifma(uint64_t *r0, uint64_t *r1,
+                            const uint64_t *const *x, const uint64_t *const *y0,
+                            const uint64_t *const *y1, size_t k, size_t n,
+                            const zq_modulus *mod)
+{
+    const reduction c = reduction_of(mod);
+    const size_t most = most_terms(high_half(mod->q - 1, mod->q - 1), mod);
+    for (size_t i = 0; i < k; i += most) {
+        const rows in = {x, y0, y1, i, k - i < most ? k - i : most};
+        size_t j = 0;
+        for (; j + 16 <= n; j += 16) {
+            add_rows(r0, r1, &in, j, 2, &c);
+        }
+        for (; j < n; j += 8) {
+            add_rows(r0, r1, &in, j, 1, &c);
+        }
+    }
+}
+
+/* One source modulus: one product with a fixed factor. */
+static void convert_one(uint64_t *r, const uint64_t *x,
+                        const ntt_convert *constants, size_t n,
+                        const zq_modulus *mod)
+{
+    const ifma_field f = ifma_field_of(mod);
+    const uint64_t factor = ifma_factor(constants->factor[0], mod);
+    const vec w = vec_set(factor);
+    const vec w_low = ifma_low(w, &f);
+    const vec half = vec_set(constants->from[0] >> 1);
+    const vec minus = vec_set(zq_neg(constants->product, mod->q));
+    for (size_t j = 0; j < n; j += 8) {
+        const vec a = vec_load(x + j);
+        const vec is_upper = _mm512_srai_epi64(vec_sub(half, a), 63);
+        const vec start = _mm512_and_si512(minus, is_upper);
+        /* (-q,2q) */
+        const vec s = ifma_turn(start, a, w, w_low, &f);
+        vec_store(r + j, vec_correct(vec_lift(s, f.q), f.q));
+    }
+}
+
+/* Sources of a conversion. */
+typedef struct sources {
+    const uint64_t *const *x;
+    const ntt_convert *constants;
+    vec minus;    /* what each x_i above its half adds */
+    size_t first; /* as in rows */
+    size_t count;
+} sources;
+
+/* The columns j … j + 8·width - 1. */
+static IFMA_INLINE void add_sources(uint64_t *r, const sources *in, size_t j,
+                                    size_t width, const reduction *c)
+{
+    sum s[4];
+    vec upper[4]; /* how many x_i are above their half */
+    UNROLL
+    for (size_t v = 0; v < width; v++) {
+        s[v].high = c->field.q;
+        s[v].low = in->first != 0 ? vec_load(r + j + 8 * v) : vec_zero();
+        upper[v] = vec_zero();
+    }
+    for (size_t i = in->first; i < in->first + in->count; i++) {
+        const vec half = vec_set(in->constants->from[i] >> 1);
+        const vec factor = vec_set(in->constants->factor[i]);
+        UNROLL
+        for (size_t v = 0; v < width; v++) {
+            const vec a = vec_load(in->x[i] + j + 8 * v);
+            add_product(&s[v], a, factor);
+            upper[v] =
+                vec_add(upper[v], _mm512_srli_epi64(vec_sub(half, a), 63));
+        }
+    }
+    UNROLL
+    for (size_t v = 0; v < width; v++) {
+        add_product(&s[v], upper[v], in->minus);
+        vec_store(r + j + 8 * v, reduce(s[v], c));
+    }
+}
+
+void ntt_convert_ifma(uint64_t *r, const uint64_t *const *x,
+                      const ntt_convert *constants, size_t n,
+                      const zq_modulus *mod)
+{
+    uint64_t largest = 0;
+    for (size_t i = 0; i < constants->k; i++) {
+        const uint64_t from = constants->from[i];
+        largest = from > largest ? from : largest;
+    }
+    if (largest > IFMA_LOW_BITS) {
+        ntt_kernels_portable()->convert(r, x, constants, n, mod);
+        return;
+    }
+    if (constants->k == 1) {
+        convert_one(r, x[0], constants, n, mod);
+        return;
+    }
+    const reduction c = reduction_of(mod);
+    const size_t most = most_terms(high_half(largest, mod->q), mod);
+    sources in = {.x = x,
+                  .constants = constants,
+                  .minus = vec_set(zq_neg(constants->product, mod->q))};
+    for (size_t i = 0; i < constants->k; i += most) {
+        in.first = i;
+        in.count = constants->k - i < most ? constants->k - i : most;
+        size_t j = 0;
+        for (; j + 32 <= n; j += 32) {
+            add_sources(r, &in, j, 4, &c);
+        }
+        for (; j < n; j += 8) {
+            add_sources(r, &in, j, 1, &c);
+        }
+    }
+}
+
+#endif
