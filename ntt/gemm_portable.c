@@ -93,15 +93,24 @@ int ntt_gemm_words(const zq_modulus *mod, uint64_t largest_weight)
     return residue_words(mod->q) * weight_words(largest_weight);
 }
 
+/* Weights with rows padded; of one block of a job, or all. */
+static size_t padded_weights(const ntt_gemm *job)
+{
+    return job->n_blocks == 0 ? job->m * ((job->k + 7) / 8 * 8)
+                              : job->n_weights + 7 * job->m;
+}
+
 size_t ntt_gemm_scratch_portable(const ntt_gemm *job, const zq_modulus *mod)
 {
-    const size_t k_padded = (job->k + 7) / 8 * 8;
     const size_t x_words = (size_t)residue_words(mod->q);
-    return sotto_arena_need((size_t)weight_words(job->row_norm) * job->m,
-                            k_padded * sizeof(int16_t)) +
+    const size_t rows = job->n_blocks == 0 ? 0 : job->block_k;
+    return sotto_arena_need((size_t)weight_words(job->row_norm) *
+                                padded_weights(job),
+                            sizeof(int16_t)) +
            sotto_arena_need(x_words * PANEL_COLUMNS * PANEL_STRIDE,
                             sizeof(int16_t)) +
-           sotto_arena_need(job->m * x_words * PANEL_COLUMNS, sizeof(int64_t));
+           sotto_arena_need(job->m * x_words * PANEL_COLUMNS, sizeof(int64_t)) +
+           sotto_arena_need(rows, sizeof(uint64_t *));
 }
 
 static uint64_t largest_of(const ntt_gemm *job)
@@ -345,8 +354,8 @@ static void finish_panel(const gemm_cut *cut, const ntt_gemm *job,
     }
 }
 
-void ntt_gemm_portable(const ntt_gemm *job, const zq_modulus *mod,
-                       void *scratch)
+static void multiply_dense(const ntt_gemm *job, const zq_modulus *mod,
+                           void *scratch)
 {
     gemm_cut cut = make_cut(job, mod, scratch);
     const size_t n_sums = job->m * (size_t)cut.x_words * PANEL_COLUMNS;
@@ -364,5 +373,37 @@ void ntt_gemm_portable(const ntt_gemm *job, const zq_modulus *mod,
             add_chunk(&cut, job->m, first, len);
         }
         finish_panel(&cut, job, column, mod);
+    }
+}
+
+/* Blocks are dense products of their own: at the width of these registers an
+ * input costs less to split again than to gather word by word. */
+void ntt_gemm_portable(const ntt_gemm *job, const zq_modulus *mod,
+                       void *scratch)
+{
+    if (job->n_blocks == 0) {
+        multiply_dense(job, mod, scratch);
+        return;
+    }
+    const uint64_t **in = scratch;
+    uint8_t *rest =
+        (uint8_t *)scratch + sotto_arena_need(job->block_k, sizeof *in);
+    ntt_gemm part = {.n = job->n,
+                     .weight = job->weight,
+                     .row_norm = job->row_norm,
+                     .in = in,
+                     .out = job->out};
+    for (size_t b = 0; b < job->n_blocks; b++) {
+        const ntt_gemm_block *block = &job->block[b];
+        SOTTO_ASSERT(block->k <= job->block_k);
+        part.m = block->m;
+        part.k = block->k;
+        for (size_t i = 0; i < block->k; i++) {
+            SOTTO_ASSERT(block->in[i] < job->k);
+            in[i] = job->in[block->in[i]];
+        }
+        multiply_dense(&part, mod, rest);
+        part.weight += block->m * block->k;
+        part.out += block->m;
     }
 }

@@ -54,16 +54,26 @@ static int split_words(uint64_t largest)
     return largest < (uint64_t)1 << 21 ? 2 : 3;
 }
 
+/* Places of inputs: k of a block rounded up to pairs. */
+static size_t places_of(const ntt_gemm *job)
+{
+    return job->n_blocks == 0 ? 0 : job->n_weights + job->n_blocks;
+}
+
+/* Packed pairs of weights. */
+static size_t packed_of(const ntt_gemm *job)
+{
+    const size_t pairs = job->n_blocks == 0 ? job->m * ((job->k + 1) / 2)
+                                            : (job->n_weights + job->m + 1) / 2;
+    return (size_t)split_words(job->row_norm) * pairs;
+}
+
 size_t gemm_tiles_need(const ntt_gemm *job)
 {
-    const bool is_dense = job->n_blocks == 0;
-    const size_t blocks = is_dense ? 0 : job->n_blocks;
-    const size_t pairs = ((is_dense ? job->k : job->block_k) + 1) / 2;
-    const size_t words = (size_t)split_words(job->row_norm);
     return sotto_arena_need(job->m, sizeof(gemm_tile)) +
            sotto_arena_need(job->m, sizeof(uint64_t)) +
-           sotto_arena_need(blocks * pairs, 2 * sizeof(uint32_t)) +
-           sotto_arena_need(words * job->m * pairs, sizeof(int32_t));
+           sotto_arena_need(places_of(job), sizeof(uint32_t)) +
+           sotto_arena_need(packed_of(job), sizeof(int32_t));
 }
 
 /* |w| for w >= 0, |w| - 1 otherwise: as many bits, and no overflow. */
@@ -278,22 +288,17 @@ gemm_tiles gemm_tiles_make(const ntt_gemm *job, const zq_modulus *mod,
     const zq_u128 bound = (zq_u128)(job->row_norm + 3) * (mod->q >> 1);
     gemm_tiles tiles = {.x_words = gemm_x_words(mod),
                         .is_short = bound >> 63 == 0};
-    const size_t max_pairs =
-        ((job->n_blocks == 0 ? job->k : job->block_k) + 1) / 2;
-    const size_t words = (size_t)split_words(job->row_norm);
     const size_t stride = (size_t)tiles.x_words * panel_columns;
     gemm_tile *tile = sotto_arena_take(arena, job->m, sizeof *tile);
     tile_cursor at;
     at.constant = sotto_arena_take(arena, job->m, sizeof *at.constant);
-    at.in =
-        sotto_arena_take(arena, job->n_blocks * max_pairs, 2 * sizeof *at.in);
-    at.weight =
-        sotto_arena_take(arena, words * job->m * max_pairs, sizeof *at.weight);
+    at.in = sotto_arena_take(arena, places_of(job), sizeof *at.in);
+    at.weight = sotto_arena_take(arena, packed_of(job), sizeof *at.weight);
     SOTTO_ASSERT(tile && at.constant && at.in && at.weight);
     const int32_t *weight = job->weight;
     uint64_t *const *out = job->out;
     for (size_t b = 0; b < n_blocks; b++) {
-        SOTTO_ASSERT(block[b].k <= 2 * max_pairs);
+        SOTTO_ASSERT(block[b].k <= job->k);
         if (block[b].in != NULL) {
             place_inputs(at.in, job, &block[b], stride);
         }

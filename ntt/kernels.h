@@ -37,7 +37,7 @@ typedef struct ntt_convert {
 typedef struct ntt_gemm_block {
     size_t m;           /* output rows, >= 1 */
     size_t k;           /* inputs, >= 1 */
-    const uint32_t *in; /* [k] which rows of ntt_gemm.in, in any order */
+    const uint32_t *in; /* [k] different rows of ntt_gemm.in, any order */
 } ntt_gemm_block;
 
 /* A product of an integer matrix with residue rows. The matrix is dense, or
@@ -51,9 +51,10 @@ typedef struct ntt_gemm {
     uint64_t row_norm;         /* at least the largest Σ|w| of a row; < 2^45 */
     const uint64_t *const *in; /* k pointers to n residues each */
     uint64_t *const *out;      /* m pointers to n residues each; no alias */
-    size_t n_blocks;           /* 0: dense, and then … */
-    size_t block_k;            /* … unused: at least the k of any block */
-    const ntt_gemm_block *block; /* … unused: their m add up to the job's */
+    size_t n_blocks;           /* 0: dense; the rest is then unused */
+    size_t n_weights;          /* at least Σ m·k of the blocks */
+    size_t block_k;            /* at least the largest k of a block */
+    const ntt_gemm_block *block; /* [n_blocks]; their m add up to the job's */
 } ntt_gemm;
 
 /* A backend. */
@@ -131,8 +132,8 @@ typedef struct ntt_kernels {
     void (*gemm)(const ntt_gemm *job, const zq_modulus *mod, void *scratch);
 
     /* Bytes of scratch that gemm wants for a job. Depends on q, m, k, row_norm,
-     * n_blocks and block_k only (no pointer is followed) and does not fall when
-     * one of these grows, n_blocks from 0 to 1 excepted. */
+     * n_blocks, n_weights and block_k only (no pointer is followed) and does
+     * not fall when one of these grows, n_blocks from 0 to 1 excepted. */
     size_t (*gemm_scratch)(const ntt_gemm *job, const zq_modulus *mod);
 
     /* ChaCha20 blocks as sotto_chacha20_blocks (base/prng.h). */

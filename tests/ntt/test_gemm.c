@@ -198,6 +198,97 @@ static void test_ntt_gemm_long_rows(void **state)
     free(w);
 }
 
+/* Blocks against the dense products of their rows. */
+static void check_blocks(const ntt_kernels *kernels, const zq_modulus *mod,
+                         const ntt_gemm_block *block, size_t n_blocks,
+                         const int32_t *w, size_t k, size_t n)
+{
+    uint64_t *in = aligned_alloc(64, k * n * 8);
+    const uint64_t **in_row = malloc(k * sizeof *in_row);
+    ntt_gemm job = {.k = k,
+                    .n = n,
+                    .weight = w,
+                    .in = in_row,
+                    .n_blocks = n_blocks,
+                    .block = block};
+    assert_true(in && in_row);
+    for (size_t i = 0; i < k; i++) {
+        in_row[i] = in + i * n;
+        ref_fill(in + i * n, n, mod->q, i % 3 ? REF_RANDOM : REF_HALVES, i);
+    }
+    for (size_t b = 0; b < n_blocks; b++) {
+        const uint64_t norm =
+            ntt_gemm_row_norm(w + job.n_weights, block[b].m, block[b].k);
+        job.row_norm = norm > job.row_norm ? norm : job.row_norm;
+        job.m += block[b].m;
+        job.n_weights += block[b].m * block[b].k;
+        job.block_k = block[b].k > job.block_k ? block[b].k : job.block_k;
+    }
+    uint64_t *out = aligned_alloc(64, 2 * job.m * n * 8);
+    uint64_t **out_row = malloc(2 * job.m * sizeof *out_row);
+    assert_true(out && out_row);
+    for (size_t o = 0; o < 2 * job.m; o++) {
+        out_row[o] = out + o * n;
+    }
+    const size_t need = kernels->gemm_scratch(&job, mod);
+    uint8_t *scratch = aligned_alloc(64, (need + 127) / 64 * 64);
+    assert_non_null(scratch);
+    memset(scratch, 0xa5, need + 1);
+    job.out = out_row;
+    kernels->gemm(&job, mod, scratch);
+    assert_int_equal(scratch[need], 0xa5);
+    ntt_gemm part = {.n = n, .weight = w, .out = out_row + job.m};
+    for (size_t b = 0; b < n_blocks; b++) {
+        const uint64_t *rows[64];
+        for (size_t i = 0; i < block[b].k; i++) {
+            rows[i] = in_row[block[b].in[i]];
+        }
+        part.in = rows;
+        part.m = block[b].m;
+        part.k = block[b].k;
+        ref_kernels.gemm(&part, mod, NULL);
+        part.weight += part.m * part.k;
+        part.out += part.m;
+    }
+    assert_memory_equal(out, out + job.m * n, job.m * n * 8);
+    free(in);
+    free(in_row);
+    free(out);
+    free(out_row);
+    free(scratch);
+}
+
+static void test_ntt_gemm_blocks(void **state)
+{
+    (void)state;
+    enum { K = 70, BLOCKS = 6 };
+    static const size_t ms[BLOCKS] = {5, 1, 9, 3, 17, 2};
+    static const size_t ks[BLOCKS] = {25, 1, 64, 3, 10, 33};
+    static int32_t w[17 * 64 * BLOCKS];
+    static const int64_t largest[] = {255, 2047, 9000, INT32_MAX};
+    uint32_t in[BLOCKS][64];
+    ntt_gemm_block block[BLOCKS];
+    for (size_t b = 0; b < BLOCKS; b++) {
+        for (size_t i = 0; i < ks[b]; i++) {
+            in[b][i] = (uint32_t)((11 * i + 23 * b) % K); /* gcd(11, K) = 1 */
+        }
+        block[b] = (ntt_gemm_block){ms[b], ks[b], in[b]};
+    }
+    for (int s = 0; s < REF_SIZES; s++) {
+        const uint64_t q = ref_prime_of(ref_size_bits[s], 3);
+        const zq_modulus mod = zq_modulus_init(q != 0 ? q : 17);
+        for (size_t l = 0; l < 4; l++) {
+            fill_weights(w, 17, 64 * BLOCKS,
+                         l % 2 ? WEIGHT_RANDOM : WEIGHT_LARGEST, largest[l]);
+            for (ntt_backend cap = 0; cap <= NTT_BACKEND_IFMA; cap++) {
+                const ntt_kernels kernels = ntt_kernels_choose(&mod, cap);
+                check_blocks(&kernels, &mod, block, BLOCKS, w, K, 40);
+                check_blocks(&kernels, &mod, block + 2, 1, w, K, 8);
+            }
+        }
+    }
+}
+
 static void test_ntt_gemm_row_norm(void **state)
 {
     (void)state;
@@ -238,6 +329,7 @@ int main(void)
         cmocka_unit_test(test_ntt_gemm_extremes),
         cmocka_unit_test(test_ntt_gemm_word_limits),
         cmocka_unit_test(test_ntt_gemm_long_rows),
+        cmocka_unit_test(test_ntt_gemm_blocks),
         cmocka_unit_test(test_ntt_gemm_row_norm),
         cmocka_unit_test(test_ntt_gemm_scratch_does_not_fall),
     };
