@@ -204,6 +204,7 @@ const ntt_kernels *ntt_kernels_ifma(void)
         .permute = permute,
         .gemm = ntt_gemm_ifma,
         .gemm_scratch = ntt_gemm_scratch_ifma,
+        .stream_blocks = ntt_stream_blocks_ifma,
     };
     return &kernels;
 }
