@@ -20,10 +20,41 @@
 /* Largest Σ|w| of a row that the kernels accept (kernels.h). */
 #define ROW_NORM_LIMIT ((uint64_t)1 << 45)
 
+ckks_matrix_shape ckks_matrix_shape_of(const ckks_matrix *matrix)
+{
+    ckks_matrix_shape shape = {.n_out = matrix->n_out,
+                               .n_in = matrix->n_in,
+                               .n_blocks = matrix->n_blocks};
+    for (size_t b = 0; b < matrix->n_blocks; b++) {
+        const ntt_gemm_block *block = &matrix->block[b];
+        shape.n_weights += block->m * block->k;
+        shape.block_k = block->k > shape.block_k ? block->k : shape.block_k;
+    }
+    return shape;
+}
+
+/* A dense matrix counts as one block of all inputs in order. */
+static size_t count_blocks(const ckks_matrix *matrix)
+{
+    return matrix->n_blocks == 0 ? 1 : matrix->n_blocks;
+}
+
+static ntt_gemm_block block_of(const ckks_matrix *matrix, size_t b)
+{
+    const ntt_gemm_block all = {.m = matrix->n_out, .k = matrix->n_in};
+    return matrix->n_blocks == 0 ? all : matrix->block[b];
+}
+
 uint64_t ckks_matrix_row_norm(const ckks_matrix *matrix)
 {
-    const uint64_t norm =
-        ntt_gemm_row_norm(matrix->weight, matrix->n_out, matrix->n_in);
+    const int32_t *weight = matrix->weight;
+    uint64_t norm = 0;
+    for (size_t b = 0; b < count_blocks(matrix); b++) {
+        const ntt_gemm_block block = block_of(matrix, b);
+        const uint64_t part = ntt_gemm_row_norm(weight, block.m, block.k);
+        norm = part > norm ? part : norm;
+        weight += block.m * block.k;
+    }
     return norm > 0 ? norm : 1; /* a matrix of zeros is a matrix as well */
 }
 
@@ -63,13 +94,20 @@ static sotto_status check_inputs(const ckks_ct *const *in, size_t n_in,
 
 static sotto_status check_weights(const ckks_matrix *matrix, sotto_error *err)
 {
-    for (size_t i = 0; i < matrix->n_out * matrix->n_in; i++) {
-        if (matrix->weight[i] == INT32_MIN) {
-            return sotto_fail(err, SOTTO_ERR_RANGE,
-                              "matrix: weight [%zu][%zu] is -2^31; magnitudes "
-                              "must stay below 2^31",
-                              i / matrix->n_in, i % matrix->n_in);
+    const int32_t *weight = matrix->weight;
+    size_t first_row = 0;
+    for (size_t b = 0; b < count_blocks(matrix); b++) {
+        const ntt_gemm_block block = block_of(matrix, b);
+        for (size_t i = 0; i < block.m * block.k; i++) {
+            if (weight[i] == INT32_MIN) {
+                return sotto_fail(err, SOTTO_ERR_RANGE,
+                                  "matrix: weight [%zu][%zu] is -2^31; "
+                                  "magnitudes must stay below 2^31",
+                                  first_row + i / block.k, i % block.k);
+            }
         }
+        weight += block.m * block.k;
+        first_row += block.m;
     }
     const uint64_t norm = ckks_matrix_row_norm(matrix);
     if (norm >= ROW_NORM_LIMIT) {
@@ -114,10 +152,19 @@ static sotto_status check_outputs(const rlwe_context *context,
 {
     const size_t words = (size_t)in[0]->ct.n_components *
                          rlwe_level_words(context, in[0]->ct.level);
-    for (size_t o = 0; o < matrix->n_out; o++) {
-        for (size_t i = 0; i < matrix->n_in; i++) {
-            SOTTO_ASSERT(out[o]->ct.data != in[i]->ct.data);
+    size_t o = 0;
+    for (size_t b = 0; b < count_blocks(matrix); b++) {
+        const ntt_gemm_block block = block_of(matrix, b);
+        for (size_t end = o + block.m; o < end; o++) {
+            for (size_t i = 0; i < block.k; i++) {
+                const size_t from = block.in == NULL ? i : block.in[i];
+                SOTTO_ASSERT(from < matrix->n_in &&
+                             out[o]->ct.data != in[from]->ct.data);
+            }
         }
+    }
+    SOTTO_ASSERT(o == matrix->n_out);
+    for (o = 0; o < matrix->n_out; o++) {
         if (out[o]->ct.capacity < words) {
             return sotto_fail(err, SOTTO_ERR_SHAPE,
                               "matrix: output %zu has room for %zu words, "
@@ -175,6 +222,19 @@ static void add_bias(const rlwe_context *context, uint64_t *const *row,
     }
 }
 
+/* A product of this shape, without pointers. */
+static ntt_gemm job_of(const ckks_matrix_shape *shape, size_t n_columns,
+                       uint64_t row_norm)
+{
+    return (ntt_gemm){.m = shape->n_out,
+                      .k = shape->n_in,
+                      .n = n_columns,
+                      .row_norm = row_norm,
+                      .n_blocks = shape->n_blocks,
+                      .n_weights = shape->n_weights,
+                      .block_k = shape->block_k};
+}
+
 void ckks_matrix_unit(const rlwe_context *context, ckks_ct *const *out,
                       const ckks_ct *const *in, const ckks_matrix *matrix,
                       uint64_t row_norm, int component, int limb, size_t column,
@@ -196,15 +256,12 @@ void ckks_matrix_unit(const rlwe_context *context, ckks_ct *const *out,
     for (size_t o = 0; o < matrix->n_out; o++) {
         r[o] = row_of(context, out[o], component, limb, column);
     }
-    const ntt_gemm job = {
-        .m = matrix->n_out,
-        .k = matrix->n_in,
-        .n = n_columns,
-        .weight = matrix->weight,
-        .row_norm = row_norm,
-        .in = x,
-        .out = r,
-    };
+    const ckks_matrix_shape shape = ckks_matrix_shape_of(matrix);
+    ntt_gemm job = job_of(&shape, n_columns, row_norm);
+    job.weight = matrix->weight;
+    job.in = x;
+    job.out = r;
+    job.block = matrix->block;
     void *scratch =
         sotto_arena_take(arena, ring_limb->kernels.gemm_scratch(&job, mod), 1);
     SOTTO_ASSERT(scratch != NULL);
@@ -236,13 +293,16 @@ sotto_status ckks_matrix_apply(const rlwe_context *context, ckks_ct *const *out,
 size_t ckks_matrix_scratch(const rlwe_context *context, size_t n_in,
                            size_t n_out, size_t n_columns)
 {
+    const ckks_matrix_shape dense = {.n_out = n_out, .n_in = n_in};
+    return ckks_matrix_shape_scratch(context, &dense, n_columns);
+}
+
+size_t ckks_matrix_shape_scratch(const rlwe_context *context,
+                                 const ckks_matrix_shape *shape,
+                                 size_t n_columns)
+{
     /* Any modulus, and the largest norm: it takes the most words. */
-    const ntt_gemm job = {
-        .m = n_out,
-        .k = n_in,
-        .n = n_columns,
-        .row_norm = ROW_NORM_LIMIT - 1,
-    };
+    const ntt_gemm job = job_of(shape, n_columns, ROW_NORM_LIMIT - 1);
     size_t most = 0;
     for (int i = 0; i < context->ring->n_limbs; i++) {
         const rns_limb *limb = &context->ring->limb[i];
@@ -250,7 +310,7 @@ size_t ckks_matrix_scratch(const rlwe_context *context, size_t n_in,
             limb->kernels.gemm_scratch(&job, &limb->table->mod);
         most = bytes > most ? bytes : most;
     }
-    return sotto_arena_need(n_in, sizeof(uint64_t *)) +
-           sotto_arena_need(n_out, sizeof(uint64_t *)) +
+    return sotto_arena_need(shape->n_in, sizeof(uint64_t *)) +
+           sotto_arena_need(shape->n_out, sizeof(uint64_t *)) +
            sotto_arena_need(most, 1);
 }

@@ -16,15 +16,31 @@
 #include "base/mem.h"
 #include "base/status.h"
 #include "ckks/crypt.h"
+#include "ntt/kernels.h"
 
-/* One block of a linear layer. */
+/* A linear layer or a part of one: dense, or blocks of rows that each read some
+ * of the inputs (the windows of a convolution). */
 typedef struct ckks_matrix {
     size_t n_out;
     size_t n_in;
-    const int32_t *weight; /* [n_out][n_in] */
+    const int32_t *weight; /* [n_out][n_in]; of blocks: as ntt_gemm.weight */
     double weight_scale;   /* weight = round(real weight · weight_scale) */
     const double *bias;    /* [n_out] real values, or NULL */
+    size_t n_blocks;       /* 0: dense */
+    const ntt_gemm_block *block; /* [n_blocks]; their m add up to n_out */
 } ckks_matrix;
+
+/* The size of a matrix, for buffers. */
+typedef struct ckks_matrix_shape {
+    size_t n_out;
+    size_t n_in;
+    size_t n_blocks;  /* 0: dense; the rest is then unused */
+    size_t n_weights; /* Σ m·k of the blocks */
+    size_t block_k;   /* the largest k of a block */
+} ckks_matrix_shape;
+
+/* The size of a matrix that exists. */
+ckks_matrix_shape ckks_matrix_shape_of(const ckks_matrix *matrix);
 
 /* The largest Σ|w| of the rows, at least 1: what ckks_matrix_unit wants. */
 uint64_t ckks_matrix_row_norm(const ckks_matrix *matrix);
@@ -38,7 +54,7 @@ uint64_t ckks_matrix_row_norm(const ckks_matrix *matrix);
  * SOTTO_ERR_SHAPE (components differ, no inputs or outputs, no room),
  * SOTTO_ERR_RANGE (a bias that does not fit the modulus, weights out of range);
  * outputs are then unchanged.
- * cost: n_out·n_in·components·limbs·N multiply-adds; one pass over the inputs
+ * cost: weights·components·limbs·N multiply-adds; one pass over the inputs
  * for each tile of outputs. scratch: ckks_matrix_scratch bytes of arena. */
 sotto_status ckks_matrix_apply(const rlwe_context *context, ckks_ct *const *out,
                                const ckks_ct *const *in,
@@ -63,8 +79,15 @@ sotto_status ckks_matrix_prepare(const rlwe_context *context,
                                  const ckks_matrix *matrix,
                                  sotto_error *err) SOTTO_MUST_CHECK;
 
-/* Bytes of arena for ckks_matrix_apply or one unit of up to n_columns. */
+/* Bytes of arena for ckks_matrix_apply or one unit of up to n_columns of a
+ * dense matrix. */
 size_t ckks_matrix_scratch(const rlwe_context *context, size_t n_in,
                            size_t n_out, size_t n_columns);
+
+/* The same for any matrix; does not fall when a field of the shape grows,
+ * n_blocks from 0 to 1 excepted. */
+size_t ckks_matrix_shape_scratch(const rlwe_context *context,
+                                 const ckks_matrix_shape *shape,
+                                 size_t n_columns);
 
 #endif
