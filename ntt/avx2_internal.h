@@ -149,6 +149,15 @@ void ntt_twiddle_init_avx2(void *twiddles, const ntt_table *table);
 void ntt_forward_avx2(uint64_t *a, const ntt_table *table);
 void ntt_inverse_avx2(uint64_t *a, const ntt_table *table, uint64_t scale);
 
+/* sums_avx2.c: likewise. */
+void ntt_inner_product_avx2(uint64_t *r0, uint64_t *r1,
+                            const uint64_t *const *x, const uint64_t *const *y0,
+                            const uint64_t *const *y1, size_t k, size_t n,
+                            const zq_modulus *mod);
+void ntt_convert_avx2(uint64_t *r, const uint64_t *const *x,
+                      const ntt_convert *constants, size_t n,
+                      const zq_modulus *mod);
+
 #endif
 
 /* kernels_avx2.c: the backend for processors with AVX2 and FMA, moduli below

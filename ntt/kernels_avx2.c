@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The AVX2 backend: moduli below 2^50, on doubles inside each kernel.
+ * The AVX2 backend: moduli below 2^50, on doubles inside each kernel where
+ * something is multiplied.
  */
 #include "ntt/avx2_internal.h"
 
@@ -7,6 +8,160 @@
 
 #include "base/cpu.h"
 #include "ntt/simd_internal.h"
+
+AVX2_INLINE __m256i load(const uint64_t *a)
+{
+    return _mm256_load_si256((const __m256i *)(const void *)a);
+}
+
+AVX2_INLINE void store(uint64_t *r, __m256i x)
+{
+    _mm256_store_si256((__m256i *)(void *)r, x);
+}
+
+AVX2_INLINE __m256i all(uint64_t x)
+{
+    return _mm256_set1_epi64x((long long)x);
+}
+
+/* x + q where x is negative.   range: (-q,q) -> [0,q) */
+AVX2_INLINE __m256i correct(__m256i x, __m256i q)
+{
+    const __m256d sign = _mm256_castsi256_pd(x);
+    const __m256d sum = _mm256_castsi256_pd(_mm256_add_epi64(x, q));
+    return _mm256_castpd_si256(_mm256_blendv_pd(sign, sum, sign));
+}
+
+static void add(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,
+                const zq_modulus *mod)
+{
+    const __m256i q = all(mod->q);
+    for (size_t j = 0; j < n; j += 4) {
+        const __m256i less = _mm256_sub_epi64(load(b + j), q);
+        store(r + j, correct(_mm256_add_epi64(load(a + j), less), q));
+    }
+}
+
+static void sub(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,
+                const zq_modulus *mod)
+{
+    const __m256i q = all(mod->q);
+    for (size_t j = 0; j < n; j += 4) {
+        store(r + j, correct(_mm256_sub_epi64(load(a + j), load(b + j)), q));
+    }
+}
+
+static void negate(uint64_t *r, const uint64_t *a, size_t n,
+                   const zq_modulus *mod)
+{
+    const __m256i q = all(mod->q);
+    const __m256i zero = _mm256_setzero_si256();
+    for (size_t j = 0; j < n; j += 4) {
+        store(r + j, correct(_mm256_sub_epi64(zero, load(a + j)), q));
+    }
+}
+
+static void add_scalar(uint64_t *r, const uint64_t *a, uint64_t c, size_t n,
+                       const zq_modulus *mod)
+{
+    const __m256i q = all(mod->q);
+    const __m256i less = all(c - mod->q);
+    for (size_t j = 0; j < n; j += 4) {
+        store(r + j, correct(_mm256_add_epi64(load(a + j), less), q));
+    }
+}
+
+/* a·b mod q for two residues.
+ * range: [0,q) each -> |r| <= 3/4·q
+ * As avx2_turn: a·b/q < q < 2^50, and its relative error of 2^-52 moves the
+ * quotient by less than 1/4. */
+AVX2_INLINE __m256d product(const uint64_t *a, const uint64_t *b,
+                            avx2_modulus m)
+{
+    return avx2_turn(avx2_load(a), avx2_factor_of(avx2_load(b), m), m);
+}
+
+static void mul(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,
+                const zq_modulus *mod)
+{
+    const avx2_modulus m = avx2_modulus_of(mod);
+    for (size_t j = 0; j < n; j += 4) {
+        avx2_store(r + j, product(a + j, b + j, m), m);
+    }
+}
+
+static void mul_add(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,
+                    const zq_modulus *mod)
+{
+    const avx2_modulus m = avx2_modulus_of(mod);
+    for (size_t j = 0; j < n; j += 4) {
+        const __m256d s =
+            _mm256_add_pd(product(a + j, b + j, m), avx2_load(r + j));
+        avx2_store(r + j, avx2_reduce(s, m), m);
+    }
+}
+
+static void mul_scalar(uint64_t *r, const uint64_t *a, uint64_t c, size_t n,
+                       const zq_modulus *mod)
+{
+    const avx2_modulus m = avx2_modulus_of(mod);
+    const avx2_factor w = avx2_factor_set(avx2_centre(c, mod->q), m);
+    for (size_t j = 0; j < n; j += 4) {
+        avx2_store(r + j, avx2_turn(avx2_load(a + j), w, m), m);
+    }
+}
+
+static void mul_scalar_add(uint64_t *r, const uint64_t *a, uint64_t c, size_t n,
+                           const zq_modulus *mod)
+{
+    const avx2_modulus m = avx2_modulus_of(mod);
+    const avx2_factor w = avx2_factor_set(avx2_centre(c, mod->q), m);
+    for (size_t j = 0; j < n; j += 4) {
+        const __m256d s =
+            _mm256_add_pd(avx2_turn(avx2_load(a + j), w, m), avx2_load(r + j));
+        avx2_store(r + j, avx2_reduce(s, m), m);
+    }
+}
+
+static void sub_mul_scalar(uint64_t *r, const uint64_t *a, const uint64_t *b,
+                           uint64_t c, size_t n, const zq_modulus *mod)
+{
+    const avx2_modulus m = avx2_modulus_of(mod);
+    const avx2_factor w = avx2_factor_set(avx2_centre(c, mod->q), m);
+    for (size_t j = 0; j < n; j += 4) {
+        const __m256d d = _mm256_sub_pd(avx2_load(a + j), avx2_load(b + j));
+        avx2_store(r + j, avx2_turn(d, w, m), m);
+    }
+}
+
+/* Where four neighbours come from one aligned square of four, as in every
+ * automorphism, a shuffle replaces four loads. The map is public. */
+static void permute(uint64_t *r, const uint64_t *a, const uint32_t *map,
+                    size_t n)
+{
+    const __m128i three = _mm_set1_epi32(3);
+    const __m256i pair = _mm256_set1_epi64x((long long)1 << 32);
+    for (size_t j = 0; j < n; j += 4) {
+        const __m128i at =
+            _mm_load_si128((const __m128i *)(const void *)(map + j));
+        const uint64_t *from = a + (map[j] & ~(uint32_t)3);
+        const __m128i first = _mm_set1_epi32((int)map[j]);
+        const __m128i apart = _mm_andnot_si128(three, _mm_xor_si128(at, first));
+        if (_mm_testz_si128(apart, apart)) {
+            /* Words 2i and 2i+1 for the double word i. */
+            const __m256i even = _mm256_cvtepu32_epi64(
+                _mm_slli_epi32(_mm_and_si128(at, three), 1));
+            const __m256i both =
+                _mm256_or_si256(even, _mm256_slli_epi64(even, 32));
+            store(r + j, _mm256_permutevar8x32_epi32(
+                             load(from), _mm256_or_si256(both, pair)));
+        } else {
+            for (size_t i = j; i < j + 4; i++) {
+                r[i] = a[map[i]];
+            }
+        }
+    }
+}
 
 const ntt_kernels *ntt_kernels_avx2(void)
 {
@@ -18,9 +173,18 @@ const ntt_kernels *ntt_kernels_avx2(void)
         .twiddle_init = ntt_twiddle_init_avx2,
         .forward = ntt_forward_avx2,
         .inverse = ntt_inverse_avx2,
-        .gemm = ntt_gemm_avx2,
-        .gemm_scratch = ntt_gemm_scratch_avx2,
-        .stream_blocks = ntt_stream_blocks_avx2,
+        .add = add,
+        .sub = sub,
+        .negate = negate,
+        .mul = mul,
+        .mul_add = mul_add,
+        .mul_scalar = mul_scalar,
+        .mul_scalar_add = mul_scalar_add,
+        .add_scalar = add_scalar,
+        .inner_product = ntt_inner_product_avx2,
+        .convert = ntt_convert_avx2,
+        .sub_mul_scalar = sub_mul_scalar,
+        .permute = permute,
     };
     return &kernels;
 }
