@@ -178,13 +178,12 @@ static void embed_scaled(const ckks_encoder *encoder, double *coefficient,
     }
 }
 
-/* Rounds the coefficients to residues and transforms them. */
-static void reduce(const rlwe_context *context, uint64_t *out,
-                   const double *coefficient, double bound, int level)
+/* Rounds coefficients to residues by way of words, any size. */
+static void reduce_words(const rlwe_context *context, uint64_t *out,
+                         const double *coefficient, int n_words, int level)
 {
     const rns_ring *ring = context->ring;
     const rns_set *set = rlwe_level_set(context, level);
-    const int n_words = ckks_round_words(bound);
     uint64_t word[CKKS_MAX_WORDS][CKKS_ROUND_BLOCK];
     for (size_t at = 0; at < ring->ring.n; at += CKKS_ROUND_BLOCK) {
         ckks_round_cut(word, n_words, coefficient + at, CKKS_ROUND_BLOCK);
@@ -195,6 +194,27 @@ static void reduce(const rlwe_context *context, uint64_t *out,
         }
     }
     sotto_wipe(word, sizeof word);
+}
+
+/* Rounds the coefficients to residues and transforms them. */
+static void reduce(const rlwe_context *context, uint64_t *out,
+                   const double *coefficient, double bound, int level)
+{
+    const rns_ring *ring = context->ring;
+    const rns_set *set = rlwe_level_set(context, level);
+    bool is_small = bound <= CKKS_ROUND_ONE_WORD;
+    for (int i = 0; i < set->count; i++) {
+        is_small = is_small && rns_modulus(ring, set->id[i])->bits <= 50;
+    }
+    if (is_small) {
+        for (int i = 0; i < set->count; i++) {
+            ckks_round_small(poly_limb(ring, out, i),
+                             rns_modulus(ring, set->id[i]), coefficient,
+                             ring->ring.n);
+        }
+    } else {
+        reduce_words(context, out, coefficient, ckks_round_words(bound), level);
+    }
     poly_forward(ring, set, out);
 }
 

@@ -87,18 +87,28 @@ void ckks_round_reduce(uint64_t *out, const zq_modulus *mod,
         weight_sum = zq_add(weight_sum, weight[k], mod->q);
     }
     const uint64_t offset = zq_mul(WORD_OFFSET, weight_sum, mod);
-    if (n_words == 1) {
-        for (size_t i = 0; i < count; i++) {
-            out[i] = zq_sub(zq_reduce_u64(word[0][i], mod), offset, mod->q);
-        }
-        return;
-    }
     for (size_t i = 0; i < count; i++) {
         zq_u128 sum = word[0][i];
         for (int k = 1; k < n_words; k++) {
             sum += (zq_u128)word[k][i] * weight[k];
         }
         out[i] = zq_sub(zq_reduce_u128(sum, mod), offset, mod->q);
+    }
+}
+
+/* With y = rint(x), |y| <= 2^50, t = rint(y/q) is a whole number and t·q one of
+ * at most 2^50 + q, so both are exact. y·(1/q) errs by less than 2^-2, so that
+ * |y - t·q| < q: adding q to what is negative gives the residue. */
+void ckks_round_small(uint64_t *out, const zq_modulus *mod, const double *x,
+                      size_t count)
+{
+    const double q = (double)mod->q;
+    const double inverse = 1 / q;
+    for (size_t i = 0; i < count; i++) {
+        const double y = (x[i] + MAGIC) - MAGIC;
+        const double t = (y * inverse + MAGIC) - MAGIC;
+        const uint64_t r = bits_of((y - t * q) + MAGIC) - bits_of(MAGIC);
+        out[i] = r + (mod->q & (0 - (r >> 63)));
     }
 }
 

@@ -42,6 +42,11 @@ void ckks_round_reduce(uint64_t *out, const zq_modulus *mod,
                        uint64_t (*word)[CKKS_ROUND_BLOCK], int n_words,
                        size_t count);
 
+/* out[i] = rint(x[i]) mod q for small numbers, in one go.
+ * range: |x| <= CKKS_ROUND_ONE_WORD, q < 2^50 */
+void ckks_round_small(uint64_t *out, const zq_modulus *mod, const double *x,
+                      size_t count);
+
 /* rint(x) mod q for one number.  range: |x| <= bound of ckks_round_words */
 uint64_t ckks_round_one(double x, const zq_modulus *mod, int n_words);
 

@@ -152,8 +152,17 @@ void poly_from_small(const rns_ring *ring, const rns_set *set, uint64_t *r,
     for (int i = 0; i < set->count; i++) {
         const zq_modulus *mod = rns_modulus(ring, set->id[i]);
         uint64_t *limb = poly_limb(ring, r, i);
+        if (mod->q <= INT8_MAX) {
+            for (size_t j = 0; j < ring->ring.n; j++) {
+                limb[j] = zq_from_i64(small[j], mod);
+            }
+            continue;
+        }
+        /* |small| < q: adding q to the negative ones is all there is to do. No
+         * pin on the mask, so that the loop is vectorised. */
         for (size_t j = 0; j < ring->ring.n; j++) {
-            limb[j] = zq_from_i64(small[j], mod);
+            const uint64_t x = (uint64_t)(int64_t)small[j];
+            limb[j] = x + (mod->q & (0 - (x >> 63)));
         }
     }
 }

@@ -3,6 +3,8 @@
  */
 #include "ntt/sample.h"
 
+#include <string.h>
+
 #include "base/mem.h"
 
 /* Blocks made at once: 1 KiB of stream, 128 words. */
@@ -10,36 +12,37 @@
 #define CHUNK_BYTES (CHUNK_BLOCKS * SOTTO_CHACHA_BLOCK_BYTES)
 #define CHUNK_WORDS (CHUNK_BYTES / 8)
 
-/* Little-endian word number i of the chunk. */
-static inline uint64_t chunk_word(const uint8_t *chunk, size_t i)
+/* The next words of a stream: blocks counter … counter + CHUNK_BLOCKS - 1. */
+static void next_words(uint64_t *word, const sotto_seed *key, uint64_t counter,
+                       const ntt_kernels *kernels)
 {
-    uint64_t x = 0;
-    for (int b = 7; b >= 0; b--) {
-        x = x << 8 | chunk[8 * i + (size_t)b];
-    }
-    return x;
+    uint8_t chunk[CHUNK_BYTES];
+    kernels->stream_blocks(chunk, key, counter, CHUNK_BLOCKS);
+    memcpy(word, chunk, sizeof chunk); /* little-endian machines only */
+    sotto_wipe(chunk, sizeof chunk);
 }
 
 void ntt_sample_uniform(uint64_t *out, size_t n, const sotto_seed *key,
                         const zq_modulus *mod, const ntt_kernels *kernels)
 {
-    uint8_t chunk[CHUNK_BYTES];
+    uint64_t word[CHUNK_WORDS];
     const uint64_t mask = ((uint64_t)1 << mod->bits) - 1;
     uint64_t counter = 0;
     size_t got = 0;
     while (got < n) {
-        kernels->stream_blocks(chunk, key, counter, CHUNK_BLOCKS);
+        next_words(word, key, counter, kernels);
         counter += CHUNK_BLOCKS;
         for (size_t i = 0; i < CHUNK_WORDS && got < n; i++) {
             /* Always stored, kept only when accepted: no branch to guess. */
-            out[got] = chunk_word(chunk, i) & mask;
-            got += out[got] < mod->q;
+            const uint64_t x = word[i] & mask;
+            out[got] = x;
+            got += x < mod->q;
         }
     }
 }
 
 /* floor(3x/2^64) - 1 */
-static int8_t ternary_of(uint64_t x)
+static inline int8_t ternary_of(uint64_t x)
 {
     return (int8_t)((int)zq_mul_hi(3, x) - 1);
 }
@@ -47,7 +50,7 @@ static int8_t ternary_of(uint64_t x)
 /* (ones among bits 0..20) - (ones among bits 21..41). Bits are counted by
  * adding fields in parallel, since a table or a library call may read memory
  * at secret addresses. */
-static int8_t binomial_of(uint64_t x)
+static inline int8_t binomial_of(uint64_t x)
 {
     const uint64_t field = ((uint64_t)1 << NTT_ERROR_K) - 1;
     uint64_t y = (x & field) | (x >> NTT_ERROR_K & field) << 32;
@@ -59,28 +62,39 @@ static int8_t binomial_of(uint64_t x)
     return (int8_t)((int)(y & 63) - (int)(y >> 32 & 63));
 }
 
-/* One coefficient from each word of the stream of key. */
-static void sample_small(int8_t *out, size_t n, const sotto_seed *key,
-                         const ntt_kernels *kernels, int8_t (*map)(uint64_t))
+/* Writes the first `count` of CHUNK_WORDS small coefficients and wipes. */
+static void keep_small(int8_t *out, size_t count, int8_t *small,
+                       uint64_t *word)
 {
-    uint8_t chunk[CHUNK_BYTES];
-    for (size_t done = 0; done < n; done += CHUNK_WORDS) {
-        kernels->stream_blocks(chunk, key, done / 8, CHUNK_BLOCKS);
-        for (size_t i = 0; i < CHUNK_WORDS && done + i < n; i++) {
-            out[done + i] = map(chunk_word(chunk, i));
-        }
-    }
-    sotto_wipe(chunk, sizeof chunk);
+    memcpy(out, small, count < CHUNK_WORDS ? count : CHUNK_WORDS);
+    sotto_wipe(small, CHUNK_WORDS);
+    sotto_wipe(word, CHUNK_BYTES);
 }
 
 void ntt_sample_ternary(int8_t *out, size_t n, const sotto_seed *key,
                         const ntt_kernels *kernels)
 {
-    sample_small(out, n, key, kernels, ternary_of);
+    for (size_t done = 0; done < n; done += CHUNK_WORDS) {
+        uint64_t word[CHUNK_WORDS];
+        int8_t small[CHUNK_WORDS];
+        next_words(word, key, done / 8, kernels);
+        for (size_t i = 0; i < CHUNK_WORDS; i++) {
+            small[i] = ternary_of(word[i]);
+        }
+        keep_small(out + done, n - done, small, word);
+    }
 }
 
 void ntt_sample_error(int8_t *out, size_t n, const sotto_seed *key,
                       const ntt_kernels *kernels)
 {
-    sample_small(out, n, key, kernels, binomial_of);
+    for (size_t done = 0; done < n; done += CHUNK_WORDS) {
+        uint64_t word[CHUNK_WORDS];
+        int8_t small[CHUNK_WORDS];
+        next_words(word, key, done / 8, kernels);
+        for (size_t i = 0; i < CHUNK_WORDS; i++) {
+            small[i] = binomial_of(word[i]);
+        }
+        keep_small(out + done, n - done, small, word);
+    }
 }
