@@ -13,15 +13,16 @@
 /* Sources that one affine map may read. */
 #define BATCH_MAX_SOURCES 8
 
-/* Integer weights, and input pointers, prepared at once: 8 MiB and 16 MiB. */
+/* Integer weights, and places of inputs and pointers to outputs, prepared at
+ * once: 8 MiB each, and 16 MiB. */
 #define BATCH_CHUNK_WEIGHTS ((size_t)1 << 21)
 #define BATCH_CHUNK_POINTERS ((size_t)1 << 21)
 
 /* Largest group block: 8 MiB of doubles in each map's cursor. */
 #define BATCH_MAX_BLOCK ((size_t)1 << 20)
 
-/* Columns of one task of the matrix stage: 4 KiB of each row, so that the rows
- * which neighbouring groups share stay in the second-level cache. */
+/* Columns of one task of the matrix stage: 4 KiB of each row, so that there are
+ * tasks for all threads, and few of them. */
 #define BATCH_COLUMNS ((size_t)512)
 
 /* Ciphertexts of a tensor. In-place passes keep the value and move on its
@@ -84,25 +85,22 @@ typedef struct batch_pass {
     uint64_t unit_work; /* of one ciphertext (AFFINE: of the whole) */
 } batch_pass;
 
-/* One group as the matrix kernel takes it. */
-typedef struct batch_tile {
+/* Groups prepared together, as one matrix of blocks: all columns of all
+ * ciphertexts are then worked through with the same integers. */
+typedef struct batch_chunk {
+    size_t cap_weights, cap_rows; /* … and blocks: cap_rows */
+    size_t cap_places, cap_inputs;
     ckks_matrix matrix;
     uint64_t row_norm;
-    const ckks_ct **in;
-    ckks_ct **out;
-} batch_tile;
-
-/* Groups prepared together: all columns of all ciphertexts are then worked
- * through with the same integers. */
-typedef struct batch_chunk {
-    size_t cap_weights, cap_inputs, cap_rows; /* … and tiles: cap_rows */
-    size_t n_tiles;
-    batch_tile *tile;   /* [cap_rows] */
-    int32_t *weight;    /* [cap_weights] */
-    double *bias;       /* [cap_rows] */
-    const ckks_ct **in; /* [cap_inputs] */
-    ckks_ct **out;      /* [cap_rows] */
-    uint64_t work;      /* multiplications per residue */
+    int32_t *weight;       /* [cap_weights] */
+    double *bias;          /* [cap_rows] */
+    ckks_ct **out;         /* [cap_rows] */
+    ntt_gemm_block *block; /* [cap_rows] */
+    uint32_t *place;       /* [cap_places]: inputs of the blocks */
+    const ckks_ct **in;    /* [cap_inputs]: each input once */
+    uint32_t *slot;        /* [cap_inputs]: by ciphertext of all sources, its
+                            * number in `in` plus 1, or 0 */
+    uint64_t work;         /* multiplications per residue */
 } batch_chunk;
 
 /* What one worker owns. */

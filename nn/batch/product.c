@@ -2,8 +2,9 @@
  * The matrix stage: integer matrix × vector of ciphertexts.
  *
  * Groups of rows with the same inputs are rounded to integers, a bounded chunk
- * at a time. A task is then one block of columns of one limb of one component,
- * for all groups of the chunk:
+ * at a time: the blocks of one matrix, whose inputs are all that any of them
+ * reads, each once. A task is then one block of columns of one limb of one
+ * component, for all groups of the chunk:
  *
  *     component c, limb l        512 columns
  *              +--------------+===========+-------------+
@@ -12,11 +13,11 @@
  *     …        |              |           |             |   inputs, writes it
  *              +--------------+===========+-------------+   for all outputs
  *
- * so that an input block is loaded from memory once, however many groups
- * (windows of a convolution) read it, and there are enough tasks for all
- * threads however few groups there are. Rounding costs one multiplication per
- * weight where the products cost components·limbs·N, so it is done once, by the
- * calling thread.
+ * so that an input block is loaded from memory and made ready for products
+ * once, however many groups (windows of a convolution) read it, and there are
+ * enough tasks for all threads however few groups there are. Rounding costs one
+ * multiplication per weight where the products cost components·limbs·N, so it
+ * is done once, by the calling thread.
  */
 #include <math.h>
 #include <string.h>
@@ -48,10 +49,21 @@ static size_t max_inputs_of(const nn_groups *groups)
     return groups->max_inputs > 0 ? groups->max_inputs : 1;
 }
 
+/* Ciphertexts of all sources. */
+static size_t count_inputs(const nn_batch *batch, const batch_affine *affine)
+{
+    size_t n = 0;
+    for (int s = 0; s < affine->n_sources; s++) {
+        n += batch->value[affine->source[s].value].n;
+    }
+    return n;
+}
+
 sotto_status nn_batch_chunk_init(nn_batch *batch, sotto_error *err)
 {
     batch_chunk *chunk = &batch->chunk;
-    uint64_t weights = 1, inputs = 1, rows = 1; /* of the largest map */
+    uint64_t weights = 1, places = 1, rows = 1; /* of the largest map */
+    grow(&chunk->cap_inputs, 1);
     for (size_t k = 0; k < batch->network->n_steps; k++) {
         const nn_groups *groups = batch->affine[k].groups;
         if (groups == NULL) {
@@ -60,25 +72,29 @@ sotto_status nn_batch_chunk_init(nn_batch *batch, sotto_error *err)
         /* One group always fits; more than a whole map is never wanted. */
         const size_t max_inputs = max_inputs_of(groups);
         grow(&chunk->cap_weights, groups->max_rows * max_inputs);
-        grow(&chunk->cap_inputs, max_inputs);
+        grow(&chunk->cap_places, max_inputs);
         grow(&chunk->cap_rows, groups->max_rows);
+        grow(&chunk->cap_inputs, count_inputs(batch, &batch->affine[k]));
         grow(&weights, groups->n_rows * max_inputs);
-        grow(&inputs, groups->n_groups * max_inputs);
+        grow(&places, groups->n_groups * max_inputs);
         grow(&rows, groups->n_rows);
     }
     grow(&chunk->cap_weights,
          weights < BATCH_CHUNK_WEIGHTS ? weights : BATCH_CHUNK_WEIGHTS);
-    grow(&chunk->cap_inputs,
-         inputs < BATCH_CHUNK_POINTERS ? inputs : BATCH_CHUNK_POINTERS);
+    grow(&chunk->cap_places,
+         places < BATCH_CHUNK_POINTERS ? places : BATCH_CHUNK_POINTERS);
     grow(&chunk->cap_rows,
          rows < BATCH_CHUNK_POINTERS ? rows : BATCH_CHUNK_POINTERS);
-    chunk->tile = sotto_calloc(chunk->cap_rows, sizeof *chunk->tile);
     chunk->weight = sotto_calloc(chunk->cap_weights, sizeof *chunk->weight);
     chunk->bias = sotto_calloc(chunk->cap_rows, sizeof *chunk->bias);
-    chunk->in = sotto_calloc(chunk->cap_inputs, sizeof *chunk->in);
     chunk->out = sotto_calloc(chunk->cap_rows, sizeof *chunk->out);
-    if (chunk->tile == NULL || chunk->weight == NULL || chunk->bias == NULL ||
-        chunk->in == NULL || chunk->out == NULL) {
+    chunk->block = sotto_calloc(chunk->cap_rows, sizeof *chunk->block);
+    chunk->place = sotto_calloc(chunk->cap_places, sizeof *chunk->place);
+    chunk->in = sotto_calloc(chunk->cap_inputs, sizeof *chunk->in);
+    chunk->slot = sotto_calloc(chunk->cap_inputs, sizeof *chunk->slot);
+    if (chunk->weight == NULL || chunk->bias == NULL || chunk->out == NULL ||
+        chunk->block == NULL || chunk->place == NULL || chunk->in == NULL ||
+        chunk->slot == NULL) {
         return sotto_fail(err, SOTTO_ERR_MEMORY,
                           "out of memory for %zu integer weights",
                           chunk->cap_weights);
@@ -88,12 +104,38 @@ sotto_status nn_batch_chunk_init(nn_batch *batch, sotto_error *err)
 
 void nn_batch_chunk_clear(batch_chunk *chunk)
 {
-    sotto_free(chunk->tile);
     sotto_free(chunk->weight);
     sotto_free(chunk->bias);
-    sotto_free(chunk->in);
     sotto_free(chunk->out);
+    sotto_free(chunk->block);
+    sotto_free(chunk->place);
+    sotto_free(chunk->in);
+    sotto_free(chunk->slot);
     *chunk = (batch_chunk){0};
+}
+
+/* A bound on what one chunk of a map can be. */
+static ckks_matrix_shape largest_chunk(const nn_batch *batch,
+                                       const batch_affine *affine)
+{
+    const batch_chunk *chunk = &batch->chunk;
+    const nn_groups *groups = affine->groups;
+    ckks_matrix_shape shape = {.n_out = groups->n_rows,
+                               .n_in = count_inputs(batch, affine),
+                               .n_blocks = groups->n_groups,
+                               .n_weights =
+                                   groups->n_rows * max_inputs_of(groups),
+                               .block_k = max_inputs_of(groups)};
+    if (shape.n_out > chunk->cap_rows) {
+        shape.n_out = chunk->cap_rows;
+    }
+    if (shape.n_blocks > chunk->cap_rows) {
+        shape.n_blocks = chunk->cap_rows;
+    }
+    if (shape.n_weights > chunk->cap_weights) {
+        shape.n_weights = chunk->cap_weights;
+    }
+    return shape;
 }
 
 size_t nn_batch_product_scratch(const nn_batch *batch)
@@ -101,27 +143,36 @@ size_t nn_batch_product_scratch(const nn_batch *batch)
     size_t most = 0;
     for (size_t k = 0; k < batch->network->n_steps; k++) {
         const nn_groups *groups = batch->affine[k].groups;
-        if (groups != NULL) {
-            grow(&most,
-                 ckks_matrix_scratch(batch->context, max_inputs_of(groups),
-                                     groups->max_rows, block_columns(batch)));
+        if (groups == NULL) {
+            continue;
         }
+        const ckks_matrix_shape shape = largest_chunk(batch, &batch->affine[k]);
+        grow(&most, ckks_matrix_shape_scratch(batch->context, &shape,
+                                              block_columns(batch)));
+        /* A single group may be worked on as a dense matrix. */
+        grow(&most,
+             ckks_matrix_scratch(batch->context, shape.block_k,
+                                 groups->max_rows, block_columns(batch)));
     }
     return most;
 }
 
 /* ---- Preparation --------------------------------------------------------- */
 
-/* Free room of the chunk, as fill_tile moves on. */
+/* What the chunk has of everything, as add_group moves on. */
 typedef struct chunk_cursor {
-    size_t weights, inputs, rows;
+    size_t weights, places, rows, inputs, blocks;
 } chunk_cursor;
 
-static const batch_source *source_of(const batch_affine *affine,
-                                     uint32_t tensor)
+/* The source that holds a tensor, and the number of ciphertexts before it. */
+static const batch_source *source_of(const nn_batch *batch,
+                                     const batch_affine *affine,
+                                     uint32_t tensor, size_t *before)
 {
     int i = 0;
+    *before = 0;
     while (affine->source[i].tensor != tensor) {
+        *before += batch->value[affine->source[i].value].n;
         i++;
         SOTTO_ASSERT(i < affine->n_sources);
     }
@@ -154,87 +205,107 @@ static sotto_status round_column(const nn_plan_step *plan,
     return SOTTO_OK;
 }
 
-/* Gathers the group's inputs and rounds its weights. A group without any (rows
+/* The number in the chunk of a source's ciphertext, which is entered when it is
+ * not there. */
+static uint32_t enter_input(nn_batch *batch, const batch_source *source,
+                            size_t before, size_t index, chunk_cursor *at)
+{
+    uint32_t *slot = &batch->chunk.slot[before + index];
+    if (*slot == 0) {
+        batch->chunk.in[at->inputs] = input_of(batch, source, index);
+        *slot = (uint32_t)++at->inputs;
+    }
+    return *slot - 1;
+}
+
+/* Enters the group's inputs and rounds its weights. A group without any (rows
  * that are constants) reads some ciphertext with weight 0. Returns the number
  * of inputs in *n_in. */
-static sotto_status gather(const nn_batch *batch, const batch_pass *pass,
-                           const nn_group *group, const ckks_ct **in,
-                           int32_t *weight, size_t *n_in, sotto_error *err)
+static sotto_status gather(nn_batch *batch, const batch_pass *pass,
+                           const nn_group *group, uint32_t *place,
+                           int32_t *weight, size_t *n_in, chunk_cursor *at,
+                           sotto_error *err)
 {
     const batch_affine *affine = &batch->affine[pass->step];
     const nn_plan_step *plan = &batch->plan->step[pass->step];
     *n_in = group->n_inputs;
     if (group->n_inputs == 0) {
         *n_in = 1;
-        in[0] = input_of(batch, &affine->source[0], 0);
+        place[0] = enter_input(batch, &affine->source[0], 0, 0, at);
         memset(weight, 0, group->n_rows * sizeof *weight);
         return SOTTO_OK;
     }
     for (size_t i = 0; i < group->n_inputs; i++) {
         const nn_element from = group->inputs[i];
-        const batch_source *source = source_of(affine, from.source);
-        in[i] = input_of(batch, source, from.index);
+        size_t before;
+        const batch_source *source =
+            source_of(batch, affine, from.source, &before);
+        place[i] = enter_input(batch, source, before, from.index, at);
         SOTTO_TRY(round_column(plan, group, i, source->factor, weight, err));
     }
     return SOTTO_OK;
 }
 
-/* Rounds group g into the next free tile. */
-static sotto_status fill_tile(nn_batch *batch, const batch_pass *pass, size_t g,
+/* Rounds group g into the next free block. */
+static sotto_status add_group(nn_batch *batch, const batch_pass *pass, size_t g,
                               chunk_cursor *at, sotto_error *err)
 {
     const batch_affine *affine = &batch->affine[pass->step];
     batch_chunk *chunk = &batch->chunk;
     const nn_group group = nn_cursor_group(affine->cursor, g);
-    int32_t *weight = chunk->weight + at->weights;
-    double *bias = chunk->bias + at->rows;
+    uint32_t *place = chunk->place + at->places;
     size_t n_in;
-    batch_tile *tile = &chunk->tile[chunk->n_tiles++];
-    tile->in = chunk->in + at->inputs;
-    tile->out = chunk->out + at->rows;
-    SOTTO_TRY(gather(batch, pass, &group, tile->in, weight, &n_in, err));
+    SOTTO_TRY(gather(batch, pass, &group, place, chunk->weight + at->weights,
+                     &n_in, at, err));
     for (size_t r = 0; r < group.n_rows; r++) {
-        tile->out[r] = &batch->value[pass->out].ct[group.rows[r]];
-        bias[r] = group.biases[r];
+        chunk->out[at->rows + r] = &batch->value[pass->out].ct[group.rows[r]];
+        chunk->bias[at->rows + r] = group.biases[r];
     }
-    tile->matrix =
-        (ckks_matrix){.n_out = group.n_rows,
-                      .n_in = n_in,
-                      .weight = weight,
-                      .weight_scale = affine->product_scale / affine->scale,
-                      .bias = bias};
-    tile->row_norm = ckks_matrix_row_norm(&tile->matrix);
+    chunk->block[at->blocks++] = (ntt_gemm_block){group.n_rows, n_in, place};
     chunk->work += group.n_rows * group.n_inputs;
     at->weights += group.n_rows * n_in;
-    at->inputs += n_in;
+    at->places += n_in;
     at->rows += group.n_rows;
-    return ckks_matrix_prepare(batch->context, tile->out, tile->in,
-                               &tile->matrix, err);
+    return SOTTO_OK;
 }
 
 /* Prepares as many groups from *g on as fit (at least one), and moves *g on. */
 static sotto_status fill_chunk(nn_batch *batch, const batch_pass *pass,
                                size_t *g, sotto_error *err)
 {
-    const nn_groups *groups = batch->affine[pass->step].groups;
+    const batch_affine *affine = &batch->affine[pass->step];
+    const nn_groups *groups = affine->groups;
     const size_t max_inputs = max_inputs_of(groups);
     batch_chunk *chunk = &batch->chunk;
     chunk_cursor at = {0};
-    chunk->n_tiles = 0;
     chunk->work = 0;
+    memset(chunk->slot, 0, chunk->cap_inputs * sizeof *chunk->slot);
     while (*g < groups->n_groups) {
         const size_t rows = groups->first[*g + 1] - groups->first[*g];
         /* The inputs of a group are known only when it is made; the largest
          * number of any group is a bound. */
         if (at.weights + rows * max_inputs > chunk->cap_weights ||
-            at.inputs + max_inputs > chunk->cap_inputs ||
+            at.places + max_inputs > chunk->cap_places ||
             at.rows + rows > chunk->cap_rows) {
             break;
         }
-        SOTTO_TRY(fill_tile(batch, pass, *g, &at, err));
+        SOTTO_TRY(add_group(batch, pass, *g, &at, err));
         (*g)++;
     }
-    return SOTTO_OK;
+    /* Inputs are entered in order: a single group has them as they are. */
+    const bool is_dense = at.blocks == 1;
+    chunk->matrix =
+        (ckks_matrix){.n_out = at.rows,
+                      .n_in = at.inputs,
+                      .weight = chunk->weight,
+                      .weight_scale = affine->product_scale / affine->scale,
+                      .bias = chunk->bias,
+                      .n_blocks = is_dense ? 0 : at.blocks,
+                      .block = chunk->block};
+    SOTTO_ASSERT(!is_dense || chunk->block[0].k == at.inputs);
+    chunk->row_norm = ckks_matrix_row_norm(&chunk->matrix);
+    return ckks_matrix_prepare(batch->context, chunk->out, chunk->in,
+                               &chunk->matrix, err);
 }
 
 /* Headers under the common scale for sources that have another: their weights
@@ -269,12 +340,10 @@ static sotto_status product_task(void *arg, size_t task, int worker,
     const size_t block = task % job->blocks;
     const int limb = (int)(task / job->blocks % job->limbs);
     const int component = (int)(task / job->blocks / job->limbs);
-    for (size_t i = 0; i < batch->chunk.n_tiles; i++) {
-        const batch_tile *tile = &batch->chunk.tile[i];
-        ckks_matrix_unit(batch->context, tile->out, tile->in, &tile->matrix,
-                         tile->row_norm, component, limb, block * job->columns,
-                         job->columns, &batch->worker[worker].arena);
-    }
+    const batch_chunk *chunk = &batch->chunk;
+    ckks_matrix_unit(batch->context, chunk->out, chunk->in, &chunk->matrix,
+                     chunk->row_norm, component, limb, block * job->columns,
+                     job->columns, &batch->worker[worker].arena);
     return SOTTO_OK;
 }
 
