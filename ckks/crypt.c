@@ -67,14 +67,14 @@ sotto_status ckks_encrypt(ckks_ct *out, const ckks_encoder *encoder,
 {
     const size_t mark = sotto_arena_mark(arena);
     uint64_t *message = take_poly(context, level, arena);
-    sotto_status status = ckks_encode(encoder, context, message, re, NULL,
-                                      count, scale, level, arena, err);
+    sotto_status status = ckks_encode_coefficients(
+        encoder, context, message, re, NULL, count, scale, level, arena, err);
     if (status == SOTTO_OK) {
-        status = rlwe_encrypt_zero(&out->ct, context, secret, level, root,
-                                   object, index, arena, err);
+        status = rlwe_encrypt(&out->ct, context, secret, message, level, root,
+                              object, index, arena, err);
     }
     if (status == SOTTO_OK) {
-        add_message(out, context, message, scale);
+        out->scale = scale;
     }
     sotto_arena_release(arena, mark);
     return status;

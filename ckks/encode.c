@@ -196,7 +196,7 @@ static void reduce_words(const rlwe_context *context, uint64_t *out,
     sotto_wipe(word, sizeof word);
 }
 
-/* Rounds the coefficients to residues and transforms them. */
+/* Rounds the coefficients to residues. */
 static void reduce(const rlwe_context *context, uint64_t *out,
                    const double *coefficient, double bound, int level)
 {
@@ -215,14 +215,14 @@ static void reduce(const rlwe_context *context, uint64_t *out,
     } else {
         reduce_words(context, out, coefficient, ckks_round_words(bound), level);
     }
-    poly_forward(ring, set, out);
 }
 
-sotto_status ckks_encode(const ckks_encoder *encoder,
-                         const rlwe_context *context, uint64_t *out,
-                         const double *re, const double *im, size_t count,
-                         double scale, int level, sotto_arena *arena,
-                         sotto_error *err)
+sotto_status ckks_encode_coefficients(const ckks_encoder *encoder,
+                                      const rlwe_context *context,
+                                      uint64_t *out, const double *re,
+                                      const double *im, size_t count,
+                                      double scale, int level,
+                                      sotto_arena *arena, sotto_error *err)
 {
     const size_t n = encoder->ring.n;
     SOTTO_ASSERT(n == context->ring->ring.n);
@@ -244,6 +244,18 @@ sotto_status ckks_encode(const ckks_encoder *encoder,
     }
     sotto_arena_release(arena, mark);
     return status;
+}
+
+sotto_status ckks_encode(const ckks_encoder *encoder,
+                         const rlwe_context *context, uint64_t *out,
+                         const double *re, const double *im, size_t count,
+                         double scale, int level, sotto_arena *arena,
+                         sotto_error *err)
+{
+    SOTTO_TRY(ckks_encode_coefficients(encoder, context, out, re, im, count,
+                                       scale, level, arena, err));
+    poly_forward(context->ring, rlwe_level_set(context, level), out);
+    return SOTTO_OK;
 }
 
 sotto_status ckks_encode_constant(const rlwe_context *context, uint64_t *out,

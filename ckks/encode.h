@@ -47,6 +47,12 @@ sotto_status ckks_encode(const ckks_encoder *encoder,
                          double scale, int level, sotto_arena *arena,
                          sotto_error *err) SOTTO_MUST_CHECK;
 
+/* ckks_encode without the transforms. domain: coefficient. As ckks_encode. */
+sotto_status ckks_encode_coefficients(
+    const ckks_encoder *encoder, const rlwe_context *context, uint64_t *out,
+    const double *re, const double *im, size_t count, double scale, int level,
+    sotto_arena *arena, sotto_error *err) SOTTO_MUST_CHECK;
+
 /* The residues of round(value·scale), one per limb of `level`: a constant in
  * every slot. Exact from the mantissa and exponent of the product.
  * error: SOTTO_ERR_RANGE as ckks_encode. */

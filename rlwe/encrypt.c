@@ -37,11 +37,10 @@ void rlwe_expand_seed(rlwe_ct *ct, const rlwe_context *context)
     }
 }
 
-sotto_status rlwe_encrypt_zero(rlwe_ct *out, const rlwe_context *context,
-                               const rlwe_secret *secret, int level,
-                               const sotto_seed *root, uint64_t object,
-                               uint32_t index, sotto_arena *arena,
-                               sotto_error *err)
+sotto_status rlwe_encrypt(rlwe_ct *out, const rlwe_context *context,
+                          const rlwe_secret *secret, const uint64_t *message,
+                          int level, const sotto_seed *root, uint64_t object,
+                          uint32_t index, sotto_arena *arena, sotto_error *err)
 {
     const rns_ring *ring = context->ring;
     const size_t n = ring->ring.n;
@@ -60,13 +59,13 @@ sotto_status rlwe_encrypt_zero(rlwe_ct *out, const rlwe_context *context,
     sample_error(error, ring, root, object, index, DIGIT_SYMMETRIC);
     const rns_set *set = rlwe_level_set(context, level);
     for (int i = 0; i < set->count; i++) {
-        rlwe_mask_limb(poly_limb(ring, rlwe_ct_component(out, context, 0), i),
-                       context, secret, set->id[i],
-                       poly_limb(ring, rlwe_ct_component(out, context, 1), i),
-                       error, product);
+        rlwe_mask_limb(
+            poly_limb(ring, rlwe_ct_component(out, context, 0), i), context,
+            secret, set->id[i],
+            poly_limb(ring, rlwe_ct_component(out, context, 1), i), error,
+            message ? poly_limb_const(ring, message, i) : NULL, product);
     }
-    /* A sample hides what it is made of; a message added to it is the scheme's
-     * to declassify. */
+    /* A sample hides what it is made of: that is what encryption is. */
     sotto_declassify(rlwe_ct_component(out, context, 0),
                      rlwe_level_words(context, level) * sizeof *out->data);
     sotto_wipe(error, n * sizeof *error);

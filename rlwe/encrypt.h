@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Encryption of zero and the phase: what every scheme on this floor shares.
  *
- * A scheme adds its encoded message to component 0 of an encryption of zero and
- * reads it from the phase.
+ * A scheme has its encoded message encrypted, or adds it to component 0 of an
+ * encryption of zero, and reads it from the phase.
  */
 #ifndef SOTTO_RLWE_ENCRYPT_H
 #define SOTTO_RLWE_ENCRYPT_H
@@ -12,18 +12,30 @@
 #include "rlwe/ct.h"
 #include "rlwe/keys.h"
 
-/* Symmetric encryption of zero at `level`: c_1 uniform from a public child seed
- * of *root for (object, index), c_0 = -c_1·s + e. out->seeded is set.
+/* Symmetric encryption of a polynomial at `level`: c_1 uniform from a public
+ * child seed of *root for (object, index), c_0 = -c_1·s + e + message.
+ * out->seeded is set. One transform does for error and message together.
+ * shape: message uint64_t[limbs of level][stride], coefficients; NULL for 0.
  * Streams: (root, object, index) must never be used twice, neither here nor by
  * rlwe_encrypt_zero_public; object < 2^63 (asserted).
  * error: SOTTO_ERR_PARAM when out has no room. cost: limbs NTTs.
  * scratch: rlwe_encrypt_scratch bytes of arena; released on return.
- * secret: constant time in secret and error. */
-sotto_status rlwe_encrypt_zero(rlwe_ct *out, const rlwe_context *context,
-                               const rlwe_secret *secret, int level,
-                               const sotto_seed *root, uint64_t object,
-                               uint32_t index, sotto_arena *arena,
-                               sotto_error *err) SOTTO_MUST_CHECK;
+ * secret: constant time in secret, error and message. */
+sotto_status rlwe_encrypt(rlwe_ct *out, const rlwe_context *context,
+                          const rlwe_secret *secret, const uint64_t *message,
+                          int level, const sotto_seed *root, uint64_t object,
+                          uint32_t index, sotto_arena *arena,
+                          sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Symmetric encryption of zero: rlwe_encrypt without a message. */
+static inline sotto_status SOTTO_MUST_CHECK rlwe_encrypt_zero(
+    rlwe_ct *out, const rlwe_context *context, const rlwe_secret *secret,
+    int level, const sotto_seed *root, uint64_t object, uint32_t index,
+    sotto_arena *arena, sotto_error *err)
+{
+    return rlwe_encrypt(out, context, secret, NULL, level, root, object, index,
+                        arena, err);
+}
 
 /* Public-key encryption of zero at `level`: (v·b + e_0, v·a + e_1) over the
  * limbs of the level and the special modulus, divided by the special modulus:

@@ -44,12 +44,19 @@ void rlwe_small_limb(uint64_t *out, const rns_ring *ring, int id,
 
 void rlwe_mask_limb(uint64_t *b, const rlwe_context *context,
                     const rlwe_secret *secret, int id, const uint64_t *a,
-                    const int8_t *error, uint64_t *product)
+                    const int8_t *error, const uint64_t *message,
+                    uint64_t *product)
 {
-    const rns_limb *limb = &context->ring->limb[id];
+    const rns_ring *ring = context->ring;
+    const rns_limb *limb = &ring->limb[id];
     const zq_modulus *mod = &limb->table->mod;
-    const size_t n = context->ring->ring.n;
-    rlwe_small_limb(b, context->ring, id, error);
+    const rns_set set = rns_set_range(id, 1);
+    const size_t n = ring->ring.n;
+    poly_from_small(ring, &set, b, error);
+    if (message != NULL) {
+        limb->kernels.add(b, b, message, n, mod);
+    }
+    poly_forward(ring, &set, b);
     limb->kernels.mul(product, a, rlwe_secret_limb(context, secret, id), n,
                       mod);
     limb->kernels.sub(b, b, product, n, mod);
@@ -219,7 +226,7 @@ static void mask_public(rlwe_public *key, const rlwe_context *context,
     for (int i = 0; i < key->set.count; i++) {
         rlwe_mask_limb(poly_limb(ring, key->b, i), context, secret,
                        key->set.id[i], poly_limb_const(ring, key->a, i), error,
-                       product);
+                       NULL, product);
     }
 }
 

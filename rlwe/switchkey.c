@@ -184,7 +184,7 @@ static void mask_digit(rlwe_switch_key *key, const switch_work *work,
         uint64_t *b = rlwe_switch_key_limb(key, context, m, j, 0);
         rlwe_mask_limb(b, context, secret, id,
                        rlwe_switch_key_limb(key, context, m, j, 1), work->error,
-                       work->product);
+                       NULL, work->product);
         const int at = rns_set_find(&key->gadget.limbs, id);
         if (at >= 0 && key->gadget.digit[at] == j) {
             const rns_limb *limb = &ring->limb[id];

@@ -95,7 +95,7 @@ static void test_rlwe_encrypt_zero_streams(void **state)
     sotto_seed seed;
     sotto_prf(&seed, &lab.root, SOTTO_LABEL_CHILD, 5, 6, 0, 0);
     assert_memory_equal(&seed, &ct.seed, sizeof seed);
-    uint64_t uniform[1024];
+    _Alignas(SOTTO_ALIGN) uint64_t uniform[1024];
     sotto_prf(&stream, &seed, SOTTO_LABEL_UNIFORM, 0, 0, 0, 2);
     ntt_sample_uniform(uniform, lab.n, &stream, rns_modulus(ring, 2),
                        &ring->limb[2].kernels);

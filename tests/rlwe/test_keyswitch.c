@@ -120,7 +120,7 @@ static void product_ref(uint64_t *u, const rlwe_lab *lab, const rns_set *all,
                         const rlwe_switch_key *key, int half)
 {
     const rns_ring *ring = lab->context->ring;
-    uint64_t lift[1024];
+    _Alignas(SOTTO_ALIGN) uint64_t lift[1024];
     for (int j = 0; j < key->gadget.n_digits; j++) {
         rns_set digit = {.count = 0};
         for (int i = 0; i < key->gadget.limbs.count; i++) {
@@ -176,7 +176,7 @@ static void switch_ref(uint64_t *out, const rlwe_lab *lab, const uint64_t *c,
     poly_inverse(ring, &all, u);
     uint64_t *removed[RNS_MAX_LIMBS];
     limbs_of(removed, ring, &by, &all, u);
-    uint64_t lift[1024];
+    _Alignas(SOTTO_ALIGN) uint64_t lift[1024];
     for (int i = 0; i < keep->count; i++) {
         const int id = keep->id[i];
         const zq_modulus *mod = rns_modulus(ring, id);
