@@ -208,17 +208,14 @@ static uint64_t *row_of(const rlwe_context *context, const ckks_ct *ct,
     return poly_limb(context->ring, part, limb) + column;
 }
 
-/* Adds the bias to the rows of component 0. */
-static void add_bias(const rlwe_context *context, uint64_t *const *row,
-                     const ckks_matrix *matrix, double scale, int level,
-                     const rns_limb *limb, size_t n_columns)
+/* The bias as residues, for component 0. */
+static void make_offsets(const rlwe_context *context, uint64_t *offset,
+                         const ckks_matrix *matrix, double scale, int level,
+                         const zq_modulus *mod)
 {
-    const zq_modulus *mod = &limb->table->mod;
     const int n_words = ckks_round_words(ckks_half_modulus(context, level));
     for (size_t o = 0; o < matrix->n_out; o++) {
-        const uint64_t residue =
-            ckks_round_one(matrix->bias[o] * scale, mod, n_words);
-        limb->kernels.add_scalar(row[o], row[o], residue, n_columns, mod);
+        offset[o] = ckks_round_one(matrix->bias[o] * scale, mod, n_words);
     }
 }
 
@@ -249,7 +246,8 @@ void ckks_matrix_unit(const rlwe_context *context, ckks_ct *const *out,
     const size_t mark = sotto_arena_mark(arena);
     const uint64_t **x = sotto_arena_take(arena, matrix->n_in, sizeof *x);
     uint64_t **r = sotto_arena_take(arena, matrix->n_out, sizeof *r);
-    SOTTO_ASSERT(x != NULL && r != NULL);
+    uint64_t *offset = sotto_arena_take(arena, matrix->n_out, sizeof *offset);
+    SOTTO_ASSERT(x != NULL && r != NULL && offset != NULL);
     for (size_t i = 0; i < matrix->n_in; i++) {
         x[i] = row_of(context, in[i], component, limb, column);
     }
@@ -262,14 +260,14 @@ void ckks_matrix_unit(const rlwe_context *context, ckks_ct *const *out,
     job.in = x;
     job.out = r;
     job.block = matrix->block;
+    if (component == 0 && matrix->bias != NULL) {
+        make_offsets(context, offset, matrix, out[0]->scale, level, mod);
+        job.offset = offset;
+    }
     void *scratch =
         sotto_arena_take(arena, ring_limb->kernels.gemm_scratch(&job, mod), 1);
     SOTTO_ASSERT(scratch != NULL);
     ring_limb->kernels.gemm(&job, mod, scratch);
-    if (component == 0 && matrix->bias != NULL) {
-        add_bias(context, r, matrix, out[0]->scale, level, ring_limb,
-                 n_columns);
-    }
     sotto_arena_release(arena, mark);
 }
 
@@ -312,5 +310,6 @@ size_t ckks_matrix_shape_scratch(const rlwe_context *context,
     }
     return sotto_arena_need(shape->n_in, sizeof(uint64_t *)) +
            sotto_arena_need(shape->n_out, sizeof(uint64_t *)) +
+           sotto_arena_need(shape->n_out, sizeof(uint64_t)) +
            sotto_arena_need(most, 1);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Integer matrix × gathered residue rows, modulo one prime.
  *
- *     out[o][j] = Σ_i weight[o][i]·in[i][j]  mod q
+ *     out[o][j] = Σ_i weight[o][i]·in[i][j] + offset[o]  mod q
  *
  *            in: k pointers to rows of n residues (any order, gathered)
  *                      n columns

@@ -50,9 +50,11 @@ static inline vec vec_load_any(const void *from)
     return _mm256_loadu_si256(from);
 }
 
-static inline void vec_store_any(void *to, vec v)
+/* Past the caches: results are more than these hold, and lines that are written
+ * whole need not be read. */
+static inline void vec_stream(void *to, vec v)
 {
-    _mm256_storeu_si256(to, v);
+    _mm256_stream_si256(to, v);
 }
 
 static inline vec vec_add(vec a, vec b)

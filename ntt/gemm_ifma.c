@@ -50,9 +50,11 @@ static inline vec vec_load_any(const void *from)
     return _mm512_loadu_si512(from);
 }
 
-static inline void vec_store_any(void *to, vec v)
+/* Past the caches: results are more than these hold, and lines that are written
+ * whole need not be read. */
+static inline void vec_stream(void *to, vec v)
 {
-    _mm512_storeu_si512(to, v);
+    _mm512_stream_si512(to, v);
 }
 
 static inline vec vec_add(vec a, vec b)

@@ -43,7 +43,7 @@ typedef struct gemm_tile {
                                * in 16-bit words; NULL: the panel holds pairs */
     const int32_t *weight;    /* [weight_words][n_pairs][rows]: low half the
                                * first of the pair, high half the second */
-    const uint64_t *constant; /* [rows] h·Σw mod q */
+    const uint64_t *constant; /* [rows] h·Σw + offset mod q */
     uint64_t *const *out;     /* [rows] */
 } gemm_tile;
 

@@ -318,10 +318,10 @@ INLINE void finish(const gemm_tile *tile, size_t column, size_t n_columns,
             high[b] = sums != NULL ? vec_widen_high(sums[at]) : wide[at][1];
         }
         if (n_columns > 0) {
-            vec_store_any(out, reduce(low, constant, by, words));
+            vec_stream(out, reduce(low, constant, by, words));
         }
         if (n_columns > LANES) {
-            vec_store_any(out + LANES, reduce(high, constant, by, words));
+            vec_stream(out + LANES, reduce(high, constant, by, words));
         }
     }
 }
@@ -415,6 +415,7 @@ static void multiply(const ntt_gemm *job, const zq_modulus *mod, void *scratch)
     } else {
         run_job(job, mod, panel, &tiles, 4);
     }
+    _mm_sfence(); /* vec_stream is not ordered with other stores */
 }
 
 #endif

@@ -346,9 +346,11 @@ static void finish_panel(const gemm_cut *cut, const ntt_gemm *job,
     const int64_t *sum = cut->sum;
     for (size_t o = 0; o < job->m; o++) {
         uint64_t *out = job->out[o] + column;
+        const uint64_t offset = job->offset == NULL ? 0 : job->offset[o];
         for (size_t c = 0; c < PANEL_COLUMNS; c++) {
-            out[c] = is_short ? recombine_short(cut, sum + c, mod)
-                              : recombine(cut, sum + c, mod);
+            const uint64_t r = is_short ? recombine_short(cut, sum + c, mod)
+                                        : recombine(cut, sum + c, mod);
+            out[c] = zq_add(r, offset, mod->q);
         }
         sum += (size_t)cut->x_words * PANEL_COLUMNS;
     }
@@ -392,6 +394,7 @@ void ntt_gemm_portable(const ntt_gemm *job, const zq_modulus *mod,
                      .weight = job->weight,
                      .row_norm = job->row_norm,
                      .in = in,
+                     .offset = job->offset,
                      .out = job->out};
     for (size_t b = 0; b < job->n_blocks; b++) {
         const ntt_gemm_block *block = &job->block[b];
@@ -405,5 +408,6 @@ void ntt_gemm_portable(const ntt_gemm *job, const zq_modulus *mod,
         multiply_dense(&part, mod, rest);
         part.weight += block->m * block->k;
         part.out += block->m;
+        part.offset += part.offset == NULL ? 0 : block->m;
     }
 }

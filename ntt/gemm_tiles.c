@@ -18,6 +18,7 @@ typedef struct tile_source {
     const int32_t *weight; /* [rows][k] */
     size_t rows;
     size_t k;
+    const uint64_t *offset; /* [rows] or NULL */
 } tile_source;
 
 /* What holds for all tiles of a job. */
@@ -222,7 +223,7 @@ static size_t choose_chunk(const gemm_tile *tile, const tile_source *from,
     return chunk;
 }
 
-/* h·Σw mod q for each row. */
+/* h·Σw mod q for each row, and its offset. */
 static void make_constants(uint64_t *constant, const tile_source *from,
                            const zq_modulus *mod)
 {
@@ -232,6 +233,9 @@ static void make_constants(uint64_t *constant, const tile_source *from,
             sum += from->weight[r * from->k + i];
         }
         constant[r] = zq_mul(zq_from_i64(sum, mod), mod->q >> 1, mod);
+        if (from->offset != NULL) {
+            constant[r] = zq_add(constant[r], from->offset[r], mod->q);
+        }
     }
 }
 
@@ -250,7 +254,7 @@ static void place_inputs(uint32_t *place, const ntt_gemm *job,
 
 /* Cuts one block into tiles of nearly equal height. Returns their number. */
 static size_t cut_block(gemm_tile *tile, tile_cursor *at,
-                        const ntt_gemm_block *block, const int32_t *weight,
+                        const ntt_gemm_block *block, const tile_source *all,
                         uint64_t *const *out, const tile_limits *limits,
                         const zq_modulus *mod)
 {
@@ -258,7 +262,11 @@ static size_t cut_block(gemm_tile *tile, tile_cursor *at,
     size_t done = 0;
     for (size_t t = 0; t < n_tiles; t++) {
         const size_t rows = block->m / n_tiles + (t < block->m % n_tiles);
-        const tile_source from = {weight + done * block->k, rows, block->k};
+        const tile_source from = {
+            .weight = all->weight + done * block->k,
+            .rows = rows,
+            .k = block->k,
+            .offset = all->offset == NULL ? NULL : all->offset + done};
         tile[t] = (gemm_tile){.rows = rows,
                               .n_pairs = (block->k + 1) / 2,
                               .weight_words = words_of(&from, limits->row_norm),
@@ -295,16 +303,17 @@ gemm_tiles gemm_tiles_make(const ntt_gemm *job, const zq_modulus *mod,
     at.in = sotto_arena_take(arena, places_of(job), sizeof *at.in);
     at.weight = sotto_arena_take(arena, packed_of(job), sizeof *at.weight);
     SOTTO_ASSERT(tile && at.constant && at.in && at.weight);
-    const int32_t *weight = job->weight;
+    tile_source from = {.weight = job->weight, .offset = job->offset};
     uint64_t *const *out = job->out;
     for (size_t b = 0; b < n_blocks; b++) {
         SOTTO_ASSERT(block[b].k <= job->k);
         if (block[b].in != NULL) {
             place_inputs(at.in, job, &block[b], stride);
         }
-        tiles.n_tiles += cut_block(tile + tiles.n_tiles, &at, &block[b], weight,
+        tiles.n_tiles += cut_block(tile + tiles.n_tiles, &at, &block[b], &from,
                                    out, &limits, mod);
-        weight += block[b].m * block[b].k;
+        from.weight += block[b].m * block[b].k;
+        from.offset += from.offset == NULL ? 0 : block[b].m;
         out += block[b].m;
     }
     tiles.tile = tile;

@@ -50,6 +50,7 @@ typedef struct ntt_gemm {
                                 * each block, one after the other */
     uint64_t row_norm;         /* at least the largest Σ|w| of a row; < 2^45 */
     const uint64_t *const *in; /* k pointers to n residues each */
+    const uint64_t *offset;    /* [m] residues added to rows, or NULL */
     uint64_t *const *out;      /* m pointers to n residues each; no alias */
     size_t n_blocks;           /* 0: dense; the rest is then unused */
     size_t n_weights;          /* at least Σ m·k of the blocks */
@@ -127,7 +128,8 @@ typedef struct ntt_kernels {
     void (*permute)(uint64_t *r, const uint64_t *a, const uint32_t *map,
                     size_t n);
 
-    /* out[o][j] = Σ_i weight[o][i]·in[i][j] mod q, exactly (SPEC §5.5).
+    /* out[o][j] = Σ_i weight[o][i]·in[i][j] + offset[o] mod q, exactly
+     * (SPEC §5.5).
      * scratch: gemm_scratch(job) bytes, 64-byte aligned. */
     void (*gemm)(const ntt_gemm *job, const zq_modulus *mod, void *scratch);
 

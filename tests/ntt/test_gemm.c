@@ -51,9 +51,13 @@ static void check_job(const ntt_kernels *kernels, const zq_modulus *mod,
 {
     uint64_t *in = aligned_alloc(64, k * n * 8);
     uint64_t *out = aligned_alloc(64, 2 * m * n * 8);
+    uint64_t *offset = malloc(m * sizeof *offset);
     const uint64_t **in_row = malloc(k * sizeof *in_row);
     uint64_t **out_row = malloc(2 * m * sizeof *out_row);
-    assert_true(in && out && in_row && out_row);
+    assert_true(in && out && offset && in_row && out_row);
+    for (size_t o = 0; o < m; o++) {
+        offset[o] = o % 2 ? mod->q - 1 : 1;
+    }
     for (size_t i = 0; i < k; i++) {
         in_row[k - 1 - i] = in + i * n; /* gathered, in another order */
         ref_fill(in + i * n, n, mod->q, i % 5 == 4 ? REF_RANDOM : pattern, i);
@@ -67,6 +71,7 @@ static void check_job(const ntt_kernels *kernels, const zq_modulus *mod,
                     .weight = w,
                     .row_norm = ntt_gemm_row_norm(w, m, k),
                     .in = in_row,
+                    .offset = m + k > 20 ? NULL : offset,
                     .out = out_row};
     const size_t need = kernels->gemm_scratch(&job, mod);
     uint8_t *scratch = aligned_alloc(64, (need + 127) / 64 * 64);
@@ -79,6 +84,7 @@ static void check_job(const ntt_kernels *kernels, const zq_modulus *mod,
     assert_memory_equal(out, out + m * n, m * n * 8);
     free(in);
     free(out);
+    free(offset);
     free(in_row);
     free(out_row);
     free(scratch);
@@ -225,6 +231,11 @@ static void check_blocks(const ntt_kernels *kernels, const zq_modulus *mod,
         job.block_k = block[b].k > job.block_k ? block[b].k : job.block_k;
     }
     uint64_t *out = aligned_alloc(64, 2 * job.m * n * 8);
+    uint64_t offset[64];
+    for (size_t o = 0; o < job.m; o++) {
+        offset[o] = (o * 0x123456789abcdu + 1) % mod->q;
+    }
+    job.offset = offset;
     uint64_t **out_row = malloc(2 * job.m * sizeof *out_row);
     assert_true(out && out_row);
     for (size_t o = 0; o < 2 * job.m; o++) {
@@ -237,7 +248,8 @@ static void check_blocks(const ntt_kernels *kernels, const zq_modulus *mod,
     job.out = out_row;
     kernels->gemm(&job, mod, scratch);
     assert_int_equal(scratch[need], 0xa5);
-    ntt_gemm part = {.n = n, .weight = w, .out = out_row + job.m};
+    ntt_gemm part = {
+        .n = n, .weight = w, .offset = offset, .out = out_row + job.m};
     for (size_t b = 0; b < n_blocks; b++) {
         const uint64_t *rows[64];
         for (size_t i = 0; i < block[b].k; i++) {
@@ -248,6 +260,7 @@ static void check_blocks(const ntt_kernels *kernels, const zq_modulus *mod,
         part.k = block[b].k;
         ref_kernels.gemm(&part, mod, NULL);
         part.weight += part.m * part.k;
+        part.offset += part.m;
         part.out += part.m;
     }
     assert_memory_equal(out, out + job.m * n, job.m * n * 8);

@@ -184,6 +184,9 @@ static void gemm(const ntt_gemm *job, const zq_modulus *mod, void *scratch)
                 sum += (ref_i128)job->weight[o * job->k + i] *
                        (int64_t)job->in[i][j];
             }
+            if (job->offset != NULL) {
+                sum += (int64_t)job->offset[o];
+            }
             job->out[o][j] = residue(sum, mod->q);
         }
     }
