@@ -72,11 +72,13 @@ static inline ifma_twiddles ifma_twiddles_of(const ntt_table *table,
     return (ifma_twiddles){words, words + 2 * blocks};
 }
 
-/* Into how many parts the first pass over a block of len values splits it, 4 or
- * 8, such that blocks of 64 are reached: by 4, 8, 4·4, 8·4, 8·8, 8·4·4, … */
+/* Into how many parts the pass over a block of len values splits it, 4, 8 or
+ * 16, such that blocks of 64 are reached: by 4, 8, 16, 8·4, 8·8, 8·16, 8·8·4, …
+ * Parts further apart than 512 bytes would share too few sets of the cache for
+ * sixteen. */
 static inline size_t ifma_parts(size_t len)
 {
-    return len == 4 * IFMA_BLOCK || len == 16 * IFMA_BLOCK ? 4 : 8;
+    return len == 4 * IFMA_BLOCK ? 4 : len == 16 * IFMA_BLOCK ? 16 : 8;
 }
 
 #define IFMA_LOW_BITS (((uint64_t)1 << 52) - 1)

@@ -10,10 +10,11 @@
  *     sums of 1, 2, 3 layers are below 8q, 16q, 32q, and o is 4q, 8q, 16q;
  *     a sum of products of an earlier layer is below 4q after one more layer
  *     and below 8q after two, so of eight results only the first (32q) and the
- *     second (8q), of four only the first (16q) must be taken below 4q.
- * The first three layers start from [0,q), so that their sums are below 8q.
- * Wide moduli (class B: q < 2^50): values stay in [0,2q): sums are corrected,
- * and u - v + 2q is in (0,4q), below 2^52.
+ *     second (8q), of four only the first (16q) must be taken below 4q; a
+ * fourth layer is like the first of another pass. The first three layers start
+ * from [0,q), so that their sums are below 8q. Wide moduli (class B: q < 2^50):
+ * values stay in [0,2q): sums are corrected, and u - v + 2q is in (0,4q), below
+ * 2^52.
  */
 #include "ntt/ifma_internal.h"
 
@@ -36,16 +37,17 @@ typedef struct run {
     size_t n;
 } run;
 
-/* Four butterflies u, v -> u + v, (u - v + o)·w on eight vectors, with v `gap`
- * vectors behind u; step by step as in ntt_ifma.c. */
-static IFMA_INLINE void layer(vec *x, size_t gap, const vec w[4],
+/* Four butterflies u, v -> u + v, (u - v + o)·w on some vectors, with v `gap`
+ * vectors behind u; those from number `start` on, step by step as in
+ * ntt_ifma.c. */
+static IFMA_INLINE void layer(vec *x, size_t gap, size_t start, const vec w[4],
                               const vec w_low[4], vec o, const ifma_field *f,
                               int is_wide)
 {
     vec *u[4], *v[4], d[4], m[4];
     UNROLL
     for (size_t i = 0; i < 4; i++) {
-        u[i] = x + i / gap * 2 * gap + i % gap;
+        u[i] = x + (start + i) / gap * 2 * gap + (start + i) % gap;
         v[i] = u[i] + gap;
         d[i] = vec_sub_as_is(vec_add(*u[i], o), *v[i]);
         *u[i] = vec_add(*u[i], *v[i]);
@@ -63,30 +65,34 @@ static IFMA_INLINE void layer(vec *x, size_t gap, const vec w[4],
 }
 
 /* The same with pairs W, W' in memory, one for each `gap` butterflies. */
-static IFMA_INLINE void layer_by(vec *x, size_t gap, const uint64_t *pair,
-                                 vec o, const ifma_field *f, int is_wide)
+static IFMA_INLINE void layer_by(vec *x, size_t gap, size_t start,
+                                 const uint64_t *pair, vec o,
+                                 const ifma_field *f, int is_wide)
 {
     vec w[4], w_low[4];
     ifma_pair_factors(w, w_low, gap, pair);
-    layer(x, gap, w, w_low, o, f, is_wide);
+    layer(x, gap, start, w, w_low, o, f, is_wide);
 }
 
-/* The topmost layer: u + v and u - v + o times their factors, canonical. */
-static IFMA_INLINE void top_layer(vec x[8], const scaling *s, vec o,
-                                  const ifma_field *f)
+/* The topmost layer, four butterflies as above: u + v and u - v + o times their
+ * factors, canonical. */
+static IFMA_INLINE void layer_top(vec *x, size_t gap, size_t start,
+                                  const run *r, vec o, const ifma_field *f)
 {
+    const scaling *s = &r->scale;
     const vec sum[2] = {vec_set(s->sum[0]), vec_set(s->sum[1])};
     const vec product[2] = {vec_set(s->product[0]), vec_set(s->product[1])};
     UNROLL
-    for (size_t i = 0; i < 4; i++) {
-        const vec u = vec_add(x[i], x[i + 4]);
-        const vec v = vec_sub_as_is(vec_add(x[i], o), x[i + 4]);
+    for (size_t i = start; i < start + 4; i++) {
+        const vec u = vec_add(x[i], x[i + gap]);
+        const vec v = vec_sub_as_is(vec_add(x[i], o), x[i + gap]);
         x[i] = ifma_turn(vec_zero(), u, sum[0], sum[1], f);
-        x[i + 4] = ifma_turn(vec_zero(), v, product[0], product[1], f);
+        x[i + gap] = ifma_turn(vec_zero(), v, product[0], product[1], f);
     }
     UNROLL
-    for (size_t i = 0; i < 8; i++) {
+    for (size_t i = start; i < start + 4; i++) {
         x[i] = vec_lift(x[i], f->q);
+        x[i + gap] = vec_lift(x[i + gap], f->q);
     }
 }
 
@@ -103,11 +109,11 @@ static IFMA_INLINE void pass_4(uint64_t *a, size_t node, size_t part,
         for (size_t i = 0; i < 8; i++) {
             x[i] = vec_load(a + i / 2 * part + i % 2 * 8 + j);
         }
-        layer_by(x, 2, top + 4 * node, r->offset[0], &f, is_wide);
+        layer_by(x, 2, 0, top + 4 * node, r->offset[0], &f, is_wide);
         if (is_top) {
-            top_layer(x, &r->scale, r->offset[1], &f);
+            layer_top(x, 4, 0, r, r->offset[1], &f);
         } else {
-            layer_by(x, 4, top + 2 * node, r->offset[1], &f, is_wide);
+            layer_by(x, 4, 0, top + 2 * node, r->offset[1], &f, is_wide);
         }
         if (!is_top && !is_wide) {
             x[0] = ifma_shrink(x[0], &f);
@@ -120,12 +126,12 @@ static IFMA_INLINE void pass_4(uint64_t *a, size_t node, size_t part,
     }
 }
 
-/* The third layer of a pass of three that is not the topmost. */
-static IFMA_INLINE void third_layer(vec x[8], const uint64_t *pair,
+/* The third layer of a pass that is not the topmost. */
+static IFMA_INLINE void layer_third(vec x[8], const uint64_t *pair,
                                     const run *r, const ifma_field *f,
                                     int is_wide)
 {
-    layer_by(x, 4, pair, r->offset[2], f, is_wide);
+    layer_by(x, 4, 0, pair, r->offset[2], f, is_wide);
     if (!is_wide) {
         x[0] = ifma_shrink(x[0], f);
         x[1] = vec_correct(x[1], r->offset[0]);
@@ -144,12 +150,12 @@ static IFMA_INLINE void pass_8(uint64_t *a, size_t node, size_t part,
         for (size_t i = 0; i < 8; i++) {
             x[i] = vec_load(a + i * part + j);
         }
-        layer_by(x, 1, top + 8 * node, r->offset[0], &f, is_wide);
-        layer_by(x, 2, top + 4 * node, r->offset[1], &f, is_wide);
+        layer_by(x, 1, 0, top + 8 * node, r->offset[0], &f, is_wide);
+        layer_by(x, 2, 0, top + 4 * node, r->offset[1], &f, is_wide);
         if (is_top) {
-            top_layer(x, &r->scale, r->offset[2], &f);
+            layer_top(x, 4, 0, r, r->offset[2], &f);
         } else {
-            third_layer(x, top + 2 * node, r, &f, is_wide);
+            layer_third(x, top + 2 * node, r, &f, is_wide);
         }
         UNROLL
         for (size_t i = 0; i < 8; i++) {
@@ -158,45 +164,115 @@ static IFMA_INLINE void pass_8(uint64_t *a, size_t node, size_t part,
     }
 }
 
-/* The first three layers of a block of 64. Of two neighbouring vectors, called
- * A B | C D by blocks of four values, lanes are moved such that each layer
- * pairs whole vectors:
- *     A0 A2 C0 C2 B0 B2 D0 D2 | A1 A3 C1 C3 B1 B3 D1 D3
- *     A0 A1 C0 C1 B0 B1 D0 D1 | A2 A3 C2 C3 B2 B3 D2 D3
- *     A0 A1 C0 C1 A2 A3 C2 C3 | B0 B1 D0 D1 B2 B3 D2 D3    and back.
- * range: [0,q) -> [0,4q) */
-static IFMA_INLINE void first_three(vec x[8], const uint64_t *record,
-                                    const run *r, const ifma_field *f,
-                                    int is_wide)
+/* Three layers of eight vectors and of eight more, in turn. */
+static IFMA_INLINE void three_layers(vec x[8], vec y[8], const uint64_t *one[2],
+                                     const uint64_t *two[2],
+                                     const uint64_t *four[2], const run *r,
+                                     const ifma_field *f, int is_wide)
+{
+    layer_by(x, 1, 0, one[0], r->offset[0], f, is_wide);
+    layer_by(y, 1, 0, one[1], r->offset[0], f, is_wide);
+    layer_by(x, 2, 0, two[0], r->offset[1], f, is_wide);
+    layer_by(y, 2, 0, two[1], r->offset[1], f, is_wide);
+    layer_third(x, four[0], r, f, is_wide);
+    layer_third(y, four[1], r, f, is_wide);
+}
+
+/* Four layers of sixteen values a part apart; a block of 16·part values. After
+ * three, narrow values are below 2q (0, 4 … 7 of each half) or 4q (1, 2, 3). */
+static IFMA_INLINE void pass_16(uint64_t *a, size_t node, size_t part,
+                                const run *r, int is_top, int is_wide)
+{
+    const ifma_field f = r->field;
+    const uint64_t *top = r->twiddles.top;
+    const uint64_t *one[2] = {top + 16 * node, top + 16 * node + 8};
+    const uint64_t *two[2] = {top + 8 * node, top + 8 * node + 4};
+    const uint64_t *four[2] = {top + 4 * node, top + 4 * node + 2};
+    for (size_t j = 0; j < part; j += 8) {
+        vec x[16];
+        UNROLL
+        for (size_t i = 0; i < 16; i++) {
+            x[i] = vec_load(a + i * part + j);
+        }
+        three_layers(x, x + 8, one, two, four, r, &f, is_wide);
+        UNROLL
+        for (size_t i = 0; i < 8; i += 4) {
+            if (is_top) {
+                layer_top(x, 8, i, r, r->offset[0], &f);
+            } else {
+                layer_by(x, 8, i, top + 2 * node, r->offset[0], &f, is_wide);
+            }
+        }
+        if (!is_top && !is_wide) {
+            UNROLL
+            for (size_t i = 1; i < 4; i++) {
+                x[i] = vec_correct(x[i], r->offset[0]);
+            }
+        }
+        UNROLL
+        for (size_t i = 0; i < 16; i++) {
+            vec_store(a + i * part + j, x[i]);
+        }
+    }
+}
+
+/* The very first layer, of values in [0,q). */
+static IFMA_INLINE void layer_first(vec x[8], const uint64_t *record,
+                                    const ifma_field *f, int is_wide)
 {
     vec w[4], w_low[4];
     ifma_swap_quarters(x);
     ifma_move_single(x);
     ifma_last_factors(w, w_low, record, f);
-    layer(x, 1, w, w_low, is_wide ? f->q2 : f->q, f, is_wide);
+    layer(x, 1, 0, w, w_low, is_wide ? f->q2 : f->q, f, is_wide);
     ifma_move_single(x);
-    ifma_lane_factors(w, w_low, record + IFMA_RECORD_4, f);
-    layer(x, 1, w, w_low, f->q2, f, is_wide);
-    ifma_move_halves(x);
-    ifma_lane_factors(w, w_low, record + IFMA_RECORD_8, f);
-    layer(x, 1, w, w_low, r->offset[0], f, is_wide);
+}
+
+static IFMA_INLINE void layer_lanes(vec x[8], const uint64_t *words, vec o,
+                                    const ifma_field *f, int is_wide)
+{
+    vec w[4], w_low[4];
+    ifma_lane_factors(w, w_low, words, f);
+    layer(x, 1, 0, w, w_low, o, f, is_wide);
+}
+
+/* After the first three layers: sums below 8q to below 4q, lanes in order. */
+static IFMA_INLINE void settle(vec x[8], const run *r, int is_wide)
+{
     if (!is_wide) {
         UNROLL
         for (size_t i = 0; i < 8; i += 2) {
-            x[i] = vec_correct(x[i], r->offset[0]); /* 8q -> 4q */
+            x[i] = vec_correct(x[i], r->offset[0]);
         }
     }
     ifma_move_quarters(x);
 }
 
-/* Layers four to six, which pair whole vectors. */
-static IFMA_INLINE void next_three(vec x[8], const uint64_t *record,
-                                   const run *r, const ifma_field *f,
-                                   int is_wide)
+/* The first six layers of two blocks of 64, in turn. Of two neighbouring
+ * vectors, called A B | C D by blocks of four values, lanes are moved such that
+ * each of the first three pairs whole vectors:
+ *     A0 A2 C0 C2 B0 B2 D0 D2 | A1 A3 C1 C3 B1 B3 D1 D3
+ *     A0 A1 C0 C1 B0 B1 D0 D1 | A2 A3 C2 C3 B2 B3 D2 D3
+ *     A0 A1 C0 C1 A2 A3 C2 C3 | B0 B1 D0 D1 B2 B3 D2 D3    and back. */
+static IFMA_INLINE void first_six(vec x[8], vec y[8], const uint64_t *record,
+                                  const run *r, const ifma_field *f,
+                                  int is_wide)
 {
-    layer_by(x, 1, record + 6, r->offset[0], f, is_wide);
-    layer_by(x, 2, record + 2, r->offset[1], f, is_wide);
-    third_layer(x, record, r, f, is_wide);
+    const uint64_t *next = record + IFMA_RECORD_WORDS;
+    const uint64_t *one[2] = {record + 6, next + 6};
+    const uint64_t *two[2] = {record + 2, next + 2};
+    const uint64_t *four[2] = {record, next};
+    layer_first(x, record, f, is_wide);
+    layer_first(y, next, f, is_wide);
+    layer_lanes(x, record + IFMA_RECORD_4, f->q2, f, is_wide);
+    layer_lanes(y, next + IFMA_RECORD_4, f->q2, f, is_wide);
+    ifma_move_halves(x);
+    layer_lanes(x, record + IFMA_RECORD_8, r->offset[0], f, is_wide);
+    ifma_move_halves(y);
+    layer_lanes(y, next + IFMA_RECORD_8, r->offset[0], f, is_wide);
+    settle(x, r, is_wide);
+    settle(y, r, is_wide);
+    three_layers(x, y, one, two, four, r, f, is_wide);
 }
 
 /* The first six layers of `count` blocks of 64 values, an even number. */
@@ -206,48 +282,51 @@ static IFMA_INLINE void first(uint64_t *a, size_t block, size_t count,
     const ifma_field f = r->field;
     const uint64_t *record = r->twiddles.record + block * IFMA_RECORD_WORDS;
     for (size_t b = 0; b < count; b += 2) {
-        const uint64_t *next = record + IFMA_RECORD_WORDS;
         vec x[8], y[8];
         UNROLL
         for (size_t i = 0; i < 8; i++) {
             x[i] = vec_load(a + 8 * i);
             y[i] = vec_load(a + IFMA_BLOCK + 8 * i);
         }
-        first_three(x, record, r, &f, is_wide);
-        first_three(y, next, r, &f, is_wide);
-        next_three(x, record, r, &f, is_wide);
-        next_three(y, next, r, &f, is_wide);
+        first_six(x, y, record, r, &f, is_wide);
         UNROLL
         for (size_t i = 0; i < 8; i++) {
             vec_store(a + 8 * i, x[i]);
             vec_store(a + IFMA_BLOCK + 8 * i, y[i]);
         }
         a += 2 * IFMA_BLOCK;
-        record = next + IFMA_RECORD_WORDS;
+        record += 2 * IFMA_RECORD_WORDS;
     }
 }
 
-/* The parts of a transform, for moduli of one kind. */
-typedef void pass(uint64_t *a, size_t node, size_t part, const run *r);
+/* The parts of a transform, for moduli of one kind. Passes into 4 and 16 parts
+ * end at blocks of 64, and know it: sixteen addresses of unknown distance are
+ * more than there are registers. */
+typedef void pass(uint64_t *a, size_t node, size_t len, const run *r);
 typedef struct passes {
     void (*first)(uint64_t *a, size_t block, size_t count, const run *r);
-    pass *next[2]; /* of any pass but the topmost: two layers, three layers */
-    pass *top[2];
+    pass *next[3]; /* of any pass but the topmost: two, three, four layers */
+    pass *top[3];
 } passes;
 
-#define DEFINE_PASS(name, layers, is_top, is_wide)                             \
-    static void name(uint64_t *a, size_t node, size_t part, const run *r)      \
+#define DEFINE_PASS(name, layers, part, is_top, is_wide)                       \
+    static void name(uint64_t *a, size_t node, size_t len, const run *r)       \
     {                                                                          \
+        (void)len;                                                             \
         layers(a, node, part, r, is_top, is_wide);                             \
     }
-DEFINE_PASS(narrow_4, pass_4, 0, 0)
-DEFINE_PASS(narrow_8, pass_8, 0, 0)
-DEFINE_PASS(narrow_top_4, pass_4, 1, 0)
-DEFINE_PASS(narrow_top_8, pass_8, 1, 0)
-DEFINE_PASS(wide_4, pass_4, 0, 1)
-DEFINE_PASS(wide_8, pass_8, 0, 1)
-DEFINE_PASS(wide_top_4, pass_4, 1, 1)
-DEFINE_PASS(wide_top_8, pass_8, 1, 1)
+DEFINE_PASS(narrow_4, pass_4, IFMA_BLOCK, 0, 0)
+DEFINE_PASS(narrow_8, pass_8, len / 8, 0, 0)
+DEFINE_PASS(narrow_16, pass_16, IFMA_BLOCK, 0, 0)
+DEFINE_PASS(narrow_top_4, pass_4, IFMA_BLOCK, 1, 0)
+DEFINE_PASS(narrow_top_8, pass_8, len / 8, 1, 0)
+DEFINE_PASS(narrow_top_16, pass_16, IFMA_BLOCK, 1, 0)
+DEFINE_PASS(wide_4, pass_4, IFMA_BLOCK, 0, 1)
+DEFINE_PASS(wide_8, pass_8, len / 8, 0, 1)
+DEFINE_PASS(wide_16, pass_16, IFMA_BLOCK, 0, 1)
+DEFINE_PASS(wide_top_4, pass_4, IFMA_BLOCK, 1, 1)
+DEFINE_PASS(wide_top_8, pass_8, len / 8, 1, 1)
+DEFINE_PASS(wide_top_16, pass_16, IFMA_BLOCK, 1, 1)
 #undef DEFINE_PASS
 
 static void narrow_first(uint64_t *a, size_t block, size_t count, const run *r)
@@ -261,9 +340,12 @@ static void wide_first(uint64_t *a, size_t block, size_t count, const run *r)
 }
 
 static const passes narrow_passes = {
-    narrow_first, {narrow_4, narrow_8}, {narrow_top_4, narrow_top_8}};
-static const passes wide_passes = {
-    wide_first, {wide_4, wide_8}, {wide_top_4, wide_top_8}};
+    narrow_first,
+    {narrow_4, narrow_8, narrow_16},
+    {narrow_top_4, narrow_top_8, narrow_top_16}};
+static const passes wide_passes = {wide_first,
+                                   {wide_4, wide_8, wide_16},
+                                   {wide_top_4, wide_top_8, wide_top_16}};
 
 /* All layers of the block of a node, len values long, by p; kind is p->next or
  * p->top. */
@@ -279,7 +361,7 @@ static void ascend(uint64_t *a, size_t node, size_t len, const run *r,
             ascend(a + i * part, node * parts + i, part, r, p, p->next);
         }
     }
-    kind[parts == 8](a, node, part, r);
+    kind[parts / 8](a, node, len, r);
 }
 
 static scaling scaling_of(const ntt_table *table, uint64_t scale)
