@@ -6,7 +6,10 @@
 
 #if defined(__AVX2__) && defined(__FMA__)
 
+#include <stdbool.h>
+
 #include "base/cpu.h"
+#include "ntt/portable_internal.h"
 #include "ntt/simd_internal.h"
 
 AVX2_INLINE __m256i load(const uint64_t *a)
@@ -134,32 +137,41 @@ static void sub_mul_scalar(uint64_t *r, const uint64_t *a, const uint64_t *b,
     }
 }
 
-/* Where four neighbours come from one aligned square of four, as in every
- * automorphism, a shuffle replaces four loads. The map is public. */
+/* True when each aligned four of the map stays together in an aligned four, as
+ * in every automorphism. */
+static bool keeps_fours(const uint32_t *map, size_t n)
+{
+    __m256i apart = _mm256_setzero_si256();
+    for (size_t j = 0; j < n; j += 8) {
+        const __m256i at =
+            _mm256_loadu_si256((const __m256i *)(const void *)(map + j));
+        const __m256i first = _mm256_shuffle_epi32(at, 0);
+        apart = _mm256_or_si256(apart, _mm256_xor_si256(at, first));
+    }
+    return _mm256_testz_si256(apart, _mm256_set1_epi32(~3)) != 0;
+}
+
+/* One load and one shuffle for four residues where that is possible. The map
+ * is public. */
 static void permute(uint64_t *r, const uint64_t *a, const uint32_t *map,
                     size_t n)
 {
-    const __m128i three = _mm_set1_epi32(3);
-    const __m256i pair = _mm256_set1_epi64x((long long)1 << 32);
+    if (!keeps_fours(map, n)) {
+        ntt_kernels_portable()->permute(r, a, map, n);
+        return;
+    }
+    const __m256i twice = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
+    const __m256i halves = _mm256_setr_epi32(0, 1, 0, 1, 0, 1, 0, 1);
     for (size_t j = 0; j < n; j += 4) {
-        const __m128i at =
-            _mm_load_si128((const __m128i *)(const void *)(map + j));
-        const uint64_t *from = a + (map[j] & ~(uint32_t)3);
-        const __m128i first = _mm_set1_epi32((int)map[j]);
-        const __m128i apart = _mm_andnot_si128(three, _mm_xor_si128(at, first));
-        if (_mm_testz_si128(apart, apart)) {
-            /* Words 2i and 2i+1 for the double word i. */
-            const __m256i even = _mm256_cvtepu32_epi64(
-                _mm_slli_epi32(_mm_and_si128(at, three), 1));
-            const __m256i both =
-                _mm256_or_si256(even, _mm256_slli_epi64(even, 32));
-            store(r + j, _mm256_permutevar8x32_epi32(
-                             load(from), _mm256_or_si256(both, pair)));
-        } else {
-            for (size_t i = j; i < j + 4; i++) {
-                r[i] = a[map[i]];
-            }
-        }
+        /* Residue i of the four is words 2i and 2i+1; the shuffle looks at
+         * the lowest three bits of an index only. */
+        const __m128 at = _mm_loadu_ps((const float *)(const void *)(map + j));
+        const __m256i pairs = _mm256_castps_si256(
+            _mm256_permutevar_ps(_mm256_broadcast_ps(&at), twice));
+        const __m256i word =
+            _mm256_or_si256(_mm256_add_epi32(pairs, pairs), halves);
+        const __m256i four = load(a + (map[j] & ~(uint32_t)3));
+        store(r + j, _mm256_permutevar8x32_epi32(four, word));
     }
 }
 
@@ -185,6 +197,9 @@ const ntt_kernels *ntt_kernels_avx2(void)
         .convert = ntt_convert_avx2,
         .sub_mul_scalar = sub_mul_scalar,
         .permute = permute,
+        .gemm = ntt_gemm_avx2,
+        .gemm_scratch = ntt_gemm_scratch_avx2,
+        .stream_blocks = ntt_stream_blocks_avx2,
     };
     return &kernels;
 }

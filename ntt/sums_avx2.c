@@ -21,9 +21,12 @@
 /* Most source moduli of a conversion. */
 #define MAX_SOURCES 128
 
-/* Columns that are done at a time: independent chains. */
-#define VECTORS 2
-#define COLUMNS (4 * VECTORS)
+/* Columns of one turn of the innermost loops: two independent chains. */
+#define COLUMNS 8
+
+/* Columns whose sums wait together for their reduction, which is a loop of its
+ * own: chains stay short. */
+#define STRIP 128
 
 /* A sum of products in two parts. */
 typedef struct split_sum {
@@ -31,10 +34,11 @@ typedef struct split_sum {
     __m256d low;
 } split_sum;
 
-AVX2_INLINE split_sum sum_start(__m256d origin)
-{
-    return (split_sum){origin, _mm256_setzero_pd()};
-}
+/* The sums of one strip. */
+typedef struct strip_sums {
+    __m256d high[STRIP / 4];
+    __m256d low[STRIP / 4];
+} strip_sums;
 
 /* sum + x·y */
 AVX2_INLINE void sum_add(split_sum *sum, __m256d x, __m256d y)
@@ -45,22 +49,54 @@ AVX2_INLINE void sum_add(split_sum *sum, __m256d x, __m256d y)
     sum->high = high;
 }
 
-/* total + sum mod q.
- * range: |total| <= 2q, |low| <= 2^51, |v| <= e·2^52·q for v = high - origin,
- *        e <= 1 -> |r| < (1/2 + 3/2·e)·q + 1/4
- * v is exact. Three roundings move its quotient by 3/2·e, that of low and total
- * by less than 1/(4q); with the nearest integer t the rest is as said, and
- * v - t·q is an integer below 2^51 + 4q + 1 < 2^53, exact like the sums. */
-AVX2_INLINE __m256d sum_reduce(__m256d total, split_sum sum, __m256d origin,
+/* A sum mod q.
+ * range: |low| < 2^51 + 2q, |v| <= e·2^52·q for v = high - origin, e <= 1
+ *        -> |r| < (1/2 + 3/2·e)·q + 1/3, below q for e = 1/4
+ * v is exact. Three roundings move its quotient by 3/2·e, that of low by less
+ * than 1/(3q); with the nearest integer t the rest is as said, and v - t·q is
+ * an integer below 2^51 + 4q + 1 < 2^53, exact like the sum. */
+AVX2_INLINE __m256d sum_reduce(const strip_sums *s, size_t i, __m256d origin,
                                avx2_modulus m)
 {
-    const __m256d v = _mm256_sub_pd(sum.high, origin);
-    const __m256d low = _mm256_add_pd(sum.low, total);
+    const __m256d v = _mm256_sub_pd(s->high[i], origin);
     const __m256d quotient =
-        _mm256_fmadd_pd(low, m.inverse, _mm256_mul_pd(v, m.inverse));
+        _mm256_fmadd_pd(s->low[i], m.inverse, _mm256_mul_pd(v, m.inverse));
     const __m256d t = _mm256_round_pd(quotient, _MM_FROUND_TO_NEAREST_INT |
                                                     _MM_FROUND_NO_EXC);
-    return _mm256_add_pd(_mm256_fnmadd_pd(t, m.q, v), low);
+    return _mm256_add_pd(_mm256_fnmadd_pd(t, m.q, v), s->low[i]);
+}
+
+/* The sums of column group i: where a chunk begins. is_first: with 0, else
+ * with what the chunk before left. */
+AVX2_INLINE split_sum sum_start(const strip_sums *s, size_t i, int is_first,
+                                __m256d origin)
+{
+    return (split_sum){origin, is_first ? _mm256_setzero_pd() : s->low[i]};
+}
+
+AVX2_INLINE void sum_keep(strip_sums *s, size_t i, split_sum sum)
+{
+    s->high[i] = sum.high;
+    s->low[i] = sum.low;
+}
+
+/* Between chunks: what is left goes to low. */
+static void strip_reduce(strip_sums *s, size_t len, __m256d origin,
+                         avx2_modulus m)
+{
+    for (size_t i = 0; i < len / 4; i++) {
+        s->low[i] = sum_reduce(s, i, origin, m);
+    }
+}
+
+/* After the last chunk.   range: e = 1/4, or with is_wide e = 1 */
+static void strip_store(uint64_t *r, const strip_sums *s, size_t len,
+                        __m256d origin, avx2_modulus m, int is_wide)
+{
+    for (size_t i = 0; i < len / 4; i++) {
+        const __m256d x = sum_reduce(s, i, origin, m);
+        avx2_store(r + 4 * i, is_wide ? avx2_reduce(x, m) : x, m);
+    }
 }
 
 /* 2^bits in every lane, times c. */
@@ -72,6 +108,43 @@ AVX2_INLINE __m256d origin_of(double c, int bits)
 static size_t smaller(size_t a, size_t b)
 {
     return a < b ? a : b;
+}
+
+/* Rows of an inner product. */
+typedef struct factors {
+    const uint64_t *const *x;
+    const uint64_t *const *y0;
+    const uint64_t *const *y1;
+} factors;
+
+/* The sums of rows begin .. end-1 for len columns from `first` on. */
+static void inner_sums(strip_sums *s0, strip_sums *s1, const factors *f,
+                       size_t begin, size_t end, size_t first, size_t len,
+                       __m256d origin)
+{
+    for (size_t j = 0; j < len; j += COLUMNS) {
+        const size_t at = j / 4;
+        split_sum sum[4];
+        sum[0] = sum_start(s0, at, begin == 0, origin);
+        sum[1] = sum_start(s1, at, begin == 0, origin);
+        sum[2] = sum_start(s0, at + 1, begin == 0, origin);
+        sum[3] = sum_start(s1, at + 1, begin == 0, origin);
+        for (size_t i = begin; i < end; i++) {
+            const uint64_t *x = f->x[i] + first + j;
+            const uint64_t *y0 = f->y0[i] + first + j;
+            const uint64_t *y1 = f->y1[i] + first + j;
+            const __m256d a = avx2_load(x);
+            const __m256d b = avx2_load(x + 4);
+            sum_add(&sum[0], a, avx2_load(y0));
+            sum_add(&sum[1], a, avx2_load(y1));
+            sum_add(&sum[2], b, avx2_load(y0 + 4));
+            sum_add(&sum[3], b, avx2_load(y1 + 4));
+        }
+        sum_keep(s0, at, sum[0]);
+        sum_keep(s1, at, sum[1]);
+        sum_keep(s0, at + 1, sum[2]);
+        sum_keep(s1, at + 1, sum[3]);
+    }
 }
 
 /* Products are in [0,2^2b), so a chunk's sum is below 2^(52+b): origin is
@@ -87,35 +160,20 @@ void ntt_inner_product_avx2(uint64_t *r0, uint64_t *r1,
     const int is_wide = mod->bits > 48;
     const size_t chunk =
         smaller(k, (size_t)1 << ((is_wide ? 52 : 50) - mod->bits));
-    for (size_t j = 0; j < n; j += COLUMNS) {
-        __m256d total0[VECTORS], total1[VECTORS];
-        for (size_t v = 0; v < VECTORS; v++) {
-            total0[v] = total1[v] = _mm256_setzero_pd();
-        }
+    const factors f = {x, y0, y1};
+    for (size_t j = 0; j < n; j += STRIP) {
+        const size_t len = smaller(STRIP, n - j);
+        strip_sums s0, s1;
         for (size_t begin = 0; begin < k; begin += chunk) {
             const size_t end = begin + smaller(chunk, k - begin);
-            split_sum sum0[VECTORS], sum1[VECTORS];
-            for (size_t v = 0; v < VECTORS; v++) {
-                sum0[v] = sum1[v] = sum_start(origin);
-            }
-            for (size_t i = begin; i < end; i++) {
-                for (size_t v = 0; v < VECTORS; v++) {
-                    const __m256d a = avx2_load(x[i] + j + 4 * v);
-                    sum_add(&sum0[v], a, avx2_load(y0[i] + j + 4 * v));
-                    sum_add(&sum1[v], a, avx2_load(y1[i] + j + 4 * v));
-                }
-            }
-            for (size_t v = 0; v < VECTORS; v++) {
-                total0[v] = sum_reduce(total0[v], sum0[v], origin, m);
-                total1[v] = sum_reduce(total1[v], sum1[v], origin, m);
+            inner_sums(&s0, &s1, &f, begin, end, j, len, origin);
+            if (end < k) {
+                strip_reduce(&s0, len, origin, m);
+                strip_reduce(&s1, len, origin, m);
             }
         }
-        for (size_t v = 0; v < VECTORS; v++) {
-            const __m256d s0 = is_wide ? avx2_reduce(total0[v], m) : total0[v];
-            const __m256d s1 = is_wide ? avx2_reduce(total1[v], m) : total1[v];
-            avx2_store(r0 + j + 4 * v, s0, m);
-            avx2_store(r1 + j + 4 * v, s1, m);
-        }
+        strip_store(r0 + j, &s0, len, origin, m, is_wide);
+        strip_store(r1 + j, &s1, len, origin, m, is_wide);
     }
 }
 
@@ -154,6 +212,27 @@ static void convert_one(uint64_t *r, const uint64_t *x, const source *s,
     }
 }
 
+/* The sums of sources begin .. end-1 for len columns from `first` on. */
+static void convert_sums(strip_sums *s, const uint64_t *const *x,
+                         const source *sources, size_t begin, size_t end,
+                         size_t first, size_t len, __m256d origin)
+{
+    for (size_t j = 0; j < len; j += COLUMNS) {
+        const size_t at = j / 4;
+        split_sum sum[2];
+        sum[0] = sum_start(s, at, begin == 0, origin);
+        sum[1] = sum_start(s, at + 1, begin == 0, origin);
+        for (size_t i = begin; i < end; i++) {
+            const uint64_t *row = x[i] + first + j;
+            const __m256d factor = _mm256_set1_pd(sources[i].factor);
+            sum_add(&sum[0], load_centred(row, &sources[i]), factor);
+            sum_add(&sum[1], load_centred(row + 4, &sources[i]), factor);
+        }
+        sum_keep(s, at, sum[0]);
+        sum_keep(s, at + 1, sum[1]);
+    }
+}
+
 /* Products are at most 2^(f+b-2) in absolute value, where 2^f is above all
  * sources, and a chunk has at most 2^(52 - max(b,f)) of them: their sum is at
  * most 2^(50+b), so origin is 3·2^(51+b), and its quotient at most 2^50, so
@@ -164,31 +243,17 @@ static void convert_many(uint64_t *r, const uint64_t *const *x,
 {
     const avx2_modulus m = avx2_modulus_of(mod);
     const __m256d origin = origin_of(0x1.8p52, mod->bits);
-    for (size_t j = 0; j < n; j += COLUMNS) {
-        __m256d total[VECTORS];
-        for (size_t v = 0; v < VECTORS; v++) {
-            total[v] = _mm256_setzero_pd();
-        }
+    for (size_t j = 0; j < n; j += STRIP) {
+        const size_t len = smaller(STRIP, n - j);
+        strip_sums s;
         for (size_t begin = 0; begin < k; begin += chunk) {
             const size_t end = begin + smaller(chunk, k - begin);
-            split_sum sum[VECTORS];
-            for (size_t v = 0; v < VECTORS; v++) {
-                sum[v] = sum_start(origin);
-            }
-            for (size_t i = begin; i < end; i++) {
-                const source *s = &sources[i];
-                const __m256d factor = _mm256_set1_pd(s->factor);
-                for (size_t v = 0; v < VECTORS; v++) {
-                    sum_add(&sum[v], load_centred(x[i] + j + 4 * v, s), factor);
-                }
-            }
-            for (size_t v = 0; v < VECTORS; v++) {
-                total[v] = sum_reduce(total[v], sum[v], origin, m);
+            convert_sums(&s, x, sources, begin, end, j, len, origin);
+            if (end < k) {
+                strip_reduce(&s, len, origin, m);
             }
         }
-        for (size_t v = 0; v < VECTORS; v++) {
-            avx2_store(r + j + 4 * v, total[v], m);
-        }
+        strip_store(r + j, &s, len, origin, m, 0);
     }
 }
 
