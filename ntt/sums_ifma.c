@@ -39,14 +39,32 @@ static IFMA_INLINE void add_product(sum *s, vec a, vec b)
     s->low = vec_lo(s->low, a, b);
 }
 
-/* range: H + floor(L/2^52) + q < 2^52 -> [0,q) */
-static IFMA_INLINE vec reduce(sum s, const reduction *c)
+/* Reduces `count` sums, at most 4, in place of their high halves; step by step
+ * for all, since each step waits for the one before.
+ * range: H + floor(L/2^52) + q < 2^52 -> [0,q) */
+static IFMA_INLINE void reduce(sum *s, size_t count, const reduction *c)
 {
     const ifma_field *f = &c->field;
-    const vec h = vec_add(s.high, _mm512_srli_epi64(s.low, 52));
-    const vec m = vec_lo(vec_zero(), s.low, f->inverse);
-    const vec x = vec_sub(h, vec_hi(vec_zero(), m, f->q));
-    return vec_lift(ifma_turn(vec_zero(), x, c->w, c->w_low, f), f->q);
+    vec m[4], d[4];
+    UNROLL
+    for (size_t i = 0; i < count; i++) {
+        m[i] = vec_lo(vec_zero(), s[i].low, f->inverse);
+        s[i].high = vec_add(s[i].high, _mm512_srli_epi64(s[i].low, 52));
+    }
+    UNROLL
+    for (size_t i = 0; i < count; i++) {
+        s[i].high = vec_sub(s[i].high, vec_hi(vec_zero(), m[i], f->q));
+    }
+    UNROLL
+    for (size_t i = 0; i < count; i++) {
+        m[i] = vec_lo(vec_zero(), s[i].high, c->w_low);
+        d[i] = vec_hi(vec_zero(), s[i].high, c->w);
+    }
+    UNROLL
+    for (size_t i = 0; i < count; i++) {
+        d[i] = vec_sub(d[i], vec_hi(vec_zero(), m[i], f->q));
+        s[i].high = vec_lift(d[i], f->q);
+    }
 }
 
 /* How many products below 2^52·(high + 1) may be added before they are reduced.
@@ -71,16 +89,17 @@ typedef struct rows {
     size_t count;
 } rows;
 
-/* The columns j … j + 8·width - 1 of both outputs. */
+/* The columns j … j + 8·width - 1 of both outputs; width 1 or 2. */
 static IFMA_INLINE void add_rows(uint64_t *r0, uint64_t *r1, const rows *in,
                                  size_t j, size_t width, const reduction *c)
 {
-    sum s0[4], s1[4];
+    sum s[4]; /* of r0, r1 for each vector */
     UNROLL
     for (size_t v = 0; v < width; v++) {
-        s0[v].high = s1[v].high = c->field.q;
-        s0[v].low = in->first != 0 ? vec_load(r0 + j + 8 * v) : vec_zero();
-        s1[v].low = in->first != 0 ? vec_load(r1 + j + 8 * v) : vec_zero();
+        s[2 * v].high = s[2 * v + 1].high = c->field.q;
+        s[2 * v].low = in->first != 0 ? vec_load(r0 + j + 8 * v) : vec_zero();
+        s[2 * v + 1].low =
+            in->first != 0 ? vec_load(r1 + j + 8 * v) : vec_zero();
     }
     for (size_t i = in->first; i < in->first + in->count; i++) {
         const uint64_t *x = in->x[i] + j;
@@ -89,14 +108,15 @@ static IFMA_INLINE void add_rows(uint64_t *r0, uint64_t *r1, const rows *in,
         UNROLL
         for (size_t v = 0; v < width; v++) {
             const vec a = vec_load(x + 8 * v);
-            add_product(&s0[v], a, vec_load(y0 + 8 * v));
-            add_product(&s1[v], a, vec_load(y1 + 8 * v));
+            add_product(&s[2 * v], a, vec_load(y0 + 8 * v));
+            add_product(&s[2 * v + 1], a, vec_load(y1 + 8 * v));
         }
     }
+    reduce(s, 2 * width, c);
     UNROLL
     for (size_t v = 0; v < width; v++) {
-        vec_store(r0 + j + 8 * v, reduce(s0[v], c));
-        vec_store(r1 + j + 8 * v, reduce(s1[v], c));
+        vec_store(r0 + j + 8 * v, s[2 * v].high);
+        vec_store(r1 + j + 8 * v, s[2 * v + 1].high);
     }
 }
 
@@ -149,7 +169,7 @@ typedef struct sources {
     size_t count;
 } sources;
 
-/* The columns j … j + 8·width - 1. */
+/* The columns j … j + 8·width - 1; width 1 … 4. */
 static IFMA_INLINE void add_sources(uint64_t *r, const sources *in, size_t j,
                                     size_t width, const reduction *c)
 {
@@ -175,7 +195,11 @@ static IFMA_INLINE void add_sources(uint64_t *r, const sources *in, size_t j,
     UNROLL
     for (size_t v = 0; v < width; v++) {
         add_product(&s[v], upper[v], in->minus);
-        vec_store(r + j + 8 * v, reduce(s[v], c));
+    }
+    reduce(s, width, c);
+    UNROLL
+    for (size_t v = 0; v < width; v++) {
+        vec_store(r + j + 8 * v, s[v].high);
     }
 }
 
