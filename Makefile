@@ -99,7 +99,7 @@ demo: $(APP)
 # ---- Tests ------------------------------------------------------------------
 
 # Calls that tests make fail on purpose; tests/support/fail.c stands between.
-WRAP := sotto_calloc sotto_free read write fsync link rename getrandom \
+WRAP := sotto_calloc sotto_free sotto_map sotto_unmap read write fsync link rename getrandom \
         pthread_create
 WRAP_FLAGS := $(WRAP:%=-Wl,--wrap=%)
 

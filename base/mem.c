@@ -5,6 +5,7 @@
  */
 #include "base/mem.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -39,6 +40,43 @@ void *sotto_calloc(size_t count, size_t size)
 void sotto_free(void *block)
 {
     free(block);
+}
+
+/* What is mapped for len_bytes: whole huge pages, and one more to align in. */
+static size_t mapped_bytes(size_t len_bytes)
+{
+    return (len_bytes / SOTTO_HUGE_PAGE + 2) * SOTTO_HUGE_PAGE;
+}
+
+void *sotto_map(size_t len_bytes)
+{
+    if (len_bytes > PTRDIFF_MAX / 2) {
+        return NULL;
+    }
+    const size_t mapped = mapped_bytes(len_bytes);
+    uint8_t *start = mmap(NULL, mapped, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (start == MAP_FAILED) {
+        return NULL;
+    }
+    /* The ends that alignment leaves over go back at once. */
+    const size_t skip = (0 - (uintptr_t)start) & (SOTTO_HUGE_PAGE - 1);
+    const size_t kept = mapped - SOTTO_HUGE_PAGE;
+    if (skip > 0) {
+        (void)munmap(start, skip);
+    }
+    (void)munmap(start + skip + kept, SOTTO_HUGE_PAGE - skip);
+#ifdef MADV_HUGEPAGE
+    (void)madvise(start + skip, kept, MADV_HUGEPAGE);
+#endif
+    return start + skip;
+}
+
+void sotto_unmap(void *block, size_t len_bytes)
+{
+    if (block != NULL) {
+        (void)munmap(block, mapped_bytes(len_bytes) - SOTTO_HUGE_PAGE);
+    }
 }
 
 void sotto_wipe(void *block, size_t len_bytes)

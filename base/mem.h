@@ -23,6 +23,14 @@ void *sotto_calloc(size_t count, size_t size);
 /* Frees a block of sotto_calloc; NULL is fine. Does not wipe. */
 void sotto_free(void *block);
 
+/* Takes a large block from the system, zeroed, whose pages come into being when
+ * they are first touched, by whichever thread that is. NULL when there is no
+ * room. alignment: 2 MiB. owner: the caller, sotto_unmap with the same size. */
+void *sotto_map(size_t len_bytes);
+
+/* Gives back a block of sotto_map; NULL is fine. Does not wipe. */
+void sotto_unmap(void *block, size_t len_bytes);
+
 /* Overwrites len_bytes bytes with zeros in a way that is not optimised away.
  * secret: constant time in the content. */
 void sotto_wipe(void *block, size_t len_bytes);

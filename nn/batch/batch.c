@@ -16,7 +16,7 @@
  * components are set by each operation that writes one. */
 static sotto_status make_memory(nn_batch *batch, sotto_error *err)
 {
-    batch->memory = sotto_calloc(batch->memory_words, sizeof *batch->memory);
+    batch->memory = sotto_map(batch->memory_words * sizeof *batch->memory);
     bool ok = batch->memory != NULL;
     for (int v = 0; v < batch->n_values && ok; v++) {
         batch_value *value = &batch->value[v];
@@ -133,7 +133,7 @@ void nn_batch_free(nn_batch *batch)
     }
     nn_batch_chunk_clear(&batch->chunk);
     sotto_free(batch->worker);
-    sotto_free(batch->memory);
+    sotto_unmap(batch->memory, batch->memory_words * sizeof *batch->memory);
     sotto_free(batch->value);
     sotto_free(batch->tensor);
     sotto_free(batch->reader);

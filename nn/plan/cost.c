@@ -6,12 +6,12 @@
 nn_cost_table nn_cost_default(void)
 {
     return (nn_cost_table){
-        .butterfly = 1.25,
-        .multiply = 2,
-        .accumulate = 1.1,
-        .convert = 1.5,
-        .gemm_word = 0.03,
-        .gemm_gather = 0.5,
-        .gemm_reduce = 1.7,
+        .butterfly = 0.19,
+        .multiply = 0.9,
+        .accumulate = 0.15,
+        .convert = 0.2,
+        .gemm_word = 0.018,
+        .gemm_gather = 0.08,
+        .gemm_reduce = 0.15,
     };
 }

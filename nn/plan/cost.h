@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * The cost table: what one unit of work takes on one core.
  *
- * The figures are medians of `make bench` on the machine named in
- * docs/benchmarks.md with the portable backend. They steer the search for a
- * plan (which only needs their ratios) and give its predicted time.
+ * The figures are those of the AVX-512 IFMA backend on the machine named in
+ * docs/benchmarks.md, data streamed from memory as a batch does. They steer the
+ * search for a plan, which needs their ratios only, and give its predicted
+ * time. There is one table, so that every machine makes the same plan.
  */
 #ifndef SOTTO_NN_PLAN_COST_H
 #define SOTTO_NN_PLAN_COST_H

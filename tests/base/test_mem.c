@@ -53,6 +53,24 @@ static void test_calloc_is_zero_and_aligned(void **state)
     }
 }
 
+static void test_map_is_zero_aligned_and_goes_back(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {0, 1, SOTTO_HUGE_PAGE - 1, SOTTO_HUGE_PAGE,
+                                   5 * SOTTO_HUGE_PAGE + 123};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        uint8_t *block = sotto_map(sizes[i]);
+        assert_non_null(block);
+        assert_int_equal((uintptr_t)block % SOTTO_HUGE_PAGE, 0);
+        assert_true(is_zero(block, sizes[i]));
+        memset(block, 0xff, sizes[i]);
+        sotto_unmap(block, sizes[i]);
+    }
+    sotto_unmap(NULL, 17);
+    assert_null(sotto_map(SIZE_MAX));
+    assert_null(sotto_map((size_t)1 << 62));
+}
+
 static void test_calloc_refuses_overflow(void **state)
 {
     (void)state;
@@ -181,6 +199,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_calloc_is_zero_and_aligned),
+        cmocka_unit_test(test_map_is_zero_aligned_and_goes_back),
         cmocka_unit_test(test_calloc_refuses_overflow),
         cmocka_unit_test(test_calloc_of_nothing_can_be_freed),
         cmocka_unit_test(test_wipe_clears_everything),

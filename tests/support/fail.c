@@ -79,6 +79,10 @@ void *__real_sotto_calloc(size_t count, size_t size);
 void *__wrap_sotto_calloc(size_t count, size_t size);
 void __real_sotto_free(void *block);
 void __wrap_sotto_free(void *block);
+void *__real_sotto_map(size_t len_bytes);
+void *__wrap_sotto_map(size_t len_bytes);
+void __real_sotto_unmap(void *block, size_t len_bytes);
+void __wrap_sotto_unmap(void *block, size_t len_bytes);
 ssize_t __real_read(int fd, void *out, size_t len_bytes);
 ssize_t __wrap_read(int fd, void *out, size_t len_bytes);
 ssize_t __real_write(int fd, const void *data, size_t len_bytes);
@@ -114,6 +118,26 @@ void __wrap_sotto_free(void *block)
         atomic_fetch_sub(&live_blocks, 1);
     }
     __real_sotto_free(block);
+}
+
+void *__wrap_sotto_map(size_t len_bytes)
+{
+    if (fails_now(FAIL_ALLOC)) {
+        return NULL;
+    }
+    void *block = __real_sotto_map(len_bytes);
+    if (block != NULL) {
+        atomic_fetch_add(&live_blocks, 1);
+    }
+    return block;
+}
+
+void __wrap_sotto_unmap(void *block, size_t len_bytes)
+{
+    if (block != NULL) {
+        atomic_fetch_sub(&live_blocks, 1);
+    }
+    __real_sotto_unmap(block, len_bytes);
 }
 
 /* Sets errno for a call that fails as the system would let it. */
