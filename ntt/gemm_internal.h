@@ -56,16 +56,16 @@ typedef struct gemm_tiles {
 } gemm_tiles;
 
 /* Words of a residue less h: at least 2. */
-int gemm_x_words(const zq_modulus *mod);
+int ntt_gemm_x_words(const zq_modulus *mod);
 
-/* Bytes of arena that gemm_tiles_make takes at most (ntt_kernels.gemm_scratch
- * says what it depends on). */
-size_t gemm_tiles_need(const ntt_gemm *job);
+/* Bytes of arena that ntt_gemm_tiles_make takes at most
+ * (ntt_kernels.gemm_scratch says what it depends on). */
+size_t ntt_gemm_tiles_need(const ntt_gemm *job);
 
 /* Cuts a job into tiles of at most max_rows rows and chunks of at most
  * max_chunk pairs, for panels of panel_columns columns. */
-gemm_tiles gemm_tiles_make(const ntt_gemm *job, const zq_modulus *mod,
-                           size_t max_rows, size_t panel_columns,
-                           size_t max_chunk, sotto_arena *arena);
+gemm_tiles ntt_gemm_tiles_make(const ntt_gemm *job, const zq_modulus *mod,
+                               size_t max_rows, size_t panel_columns,
+                               size_t max_chunk, sotto_arena *arena);
 
 #endif

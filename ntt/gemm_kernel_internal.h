@@ -134,6 +134,7 @@ INLINE void dot(vec *restrict sums, const chunk_input *from, lookahead *next,
     }
 }
 
+/* dot for both halves of the columns: [low, high]. */
 typedef void dot_function(half_sums *sums, const chunk_input *from,
                           lookahead *next);
 
@@ -152,8 +153,10 @@ typedef void dot_function(half_sums *sums, const chunk_input *from,
         dot(sums[0], &chunk, next, rows, words, 0, 1);                         \
         dot(sums[1], &chunk, next, rows, words, 1, 1);                         \
     }
+/* The functions, … */
 TILE_KINDS(DEFINE_DOT)
 
+/* … by words and rows: from a panel of pairs, then gathered. */
 #define DOT_ENTRY(rows, words)                                                 \
     [words][rows] = {dot_##rows##_##words, gather_##rows##_##words},
 static dot_function *const dots[GEMM_MAX_X_WORDS + 1][MAX_SUMS + 1][2] = {
@@ -238,6 +241,7 @@ INLINE void fill_pairs(int16_t *panel, const ntt_gemm *job, size_t column,
     }
 }
 
+/* Fills a panel of the kind that the job's tiles read, from `column` on. */
 INLINE void fill_panel(int16_t *panel, const ntt_gemm *job, size_t column,
                        const zq_modulus *mod, const int words)
 {
@@ -328,6 +332,7 @@ INLINE void finish(const gemm_tile *tile, size_t column, size_t n_columns,
 
 /* ---- Tiles --------------------------------------------------------------- */
 
+/* All products of a tile with a panel, reduced and stored. */
 INLINE void run_tile(const gemm_tile *tile, const int16_t *panel, size_t column,
                      size_t n_columns, lookahead *next, const reducer *by,
                      const int words)
@@ -365,15 +370,17 @@ INLINE void run_tile(const gemm_tile *tile, const int16_t *panel, size_t column,
     finish(tile, column + HALF, of_high, NULL, wide[1], by, words);
 }
 
+/* 16-bit words of a panel: an odd last input is counted twice. */
 static size_t panel_words_of(const ntt_gemm *job, const zq_modulus *mod)
 {
-    return (job->k + 1) / 2 * 2 * (size_t)gemm_x_words(mod) * COLUMNS;
+    return (job->k + 1) / 2 * 2 * (size_t)ntt_gemm_x_words(mod) * COLUMNS;
 }
 
+/* ntt_kernels.gemm_scratch. */
 static size_t scratch_need(const ntt_gemm *job, const zq_modulus *mod)
 {
     return sotto_arena_need(panel_words_of(job, mod), sizeof(int16_t)) +
-           gemm_tiles_need(job);
+           ntt_gemm_tiles_need(job);
 }
 
 /* Works through the columns of a job whose residues take `words` words. */
@@ -404,9 +411,9 @@ static void multiply(const ntt_gemm *job, const zq_modulus *mod, void *scratch)
     sotto_arena arena = {.base = scratch, .capacity = scratch_need(job, mod)};
     int16_t *panel =
         sotto_arena_take(&arena, panel_words_of(job, mod), sizeof *panel);
-    const int words = gemm_x_words(mod);
-    const gemm_tiles tiles =
-        gemm_tiles_make(job, mod, max_rows(words), COLUMNS, MAX_CHUNK, &arena);
+    const int words = ntt_gemm_x_words(mod);
+    const gemm_tiles tiles = ntt_gemm_tiles_make(job, mod, max_rows(words),
+                                                 COLUMNS, MAX_CHUNK, &arena);
     SOTTO_ASSERT(panel != NULL);
     if (words == 2) {
         run_job(job, mod, panel, &tiles, 2);

@@ -35,7 +35,7 @@ typedef struct tile_cursor {
     uint64_t *constant;
 } tile_cursor;
 
-int gemm_x_words(const zq_modulus *mod)
+int ntt_gemm_x_words(const zq_modulus *mod)
 {
     const uint64_t largest = mod->q >> 1;
     uint64_t reach = 0x7fff7fff;
@@ -69,7 +69,7 @@ static size_t packed_of(const ntt_gemm *job)
     return (size_t)split_words(job->row_norm) * pairs;
 }
 
-size_t gemm_tiles_need(const ntt_gemm *job)
+size_t ntt_gemm_tiles_need(const ntt_gemm *job)
 {
     return sotto_arena_need(job->m, sizeof(gemm_tile)) +
            sotto_arena_need(job->m, sizeof(uint64_t)) +
@@ -285,16 +285,16 @@ static size_t cut_block(gemm_tile *tile, tile_cursor *at,
     return n_tiles;
 }
 
-gemm_tiles gemm_tiles_make(const ntt_gemm *job, const zq_modulus *mod,
-                           size_t max_rows, size_t panel_columns,
-                           size_t max_chunk, sotto_arena *arena)
+gemm_tiles ntt_gemm_tiles_make(const ntt_gemm *job, const zq_modulus *mod,
+                               size_t max_rows, size_t panel_columns,
+                               size_t max_chunk, sotto_arena *arena)
 {
     const tile_limits limits = {max_rows, max_chunk, job->row_norm};
     const ntt_gemm_block all = {.m = job->m, .k = job->k};
     const size_t n_blocks = job->n_blocks == 0 ? 1 : job->n_blocks;
     const ntt_gemm_block *block = job->n_blocks == 0 ? &all : job->block;
     const zq_u128 bound = (zq_u128)(job->row_norm + 3) * (mod->q >> 1);
-    gemm_tiles tiles = {.x_words = gemm_x_words(mod),
+    gemm_tiles tiles = {.x_words = ntt_gemm_x_words(mod),
                         .is_short = bound >> 63 == 0};
     const size_t stride = (size_t)tiles.x_words * panel_columns;
     gemm_tile *tile = sotto_arena_take(arena, job->m, sizeof *tile);

@@ -11,7 +11,6 @@
 
 #include <string.h>
 
-#include "base/endian_internal.h"
 #include "base/mem.h"
 
 #define QUARTER_ROUND(a, b, c, d)                                              \
@@ -62,9 +61,7 @@ static void make_blocks(uint8_t *out, const sotto_seed *key, uint64_t counter,
 {
     /* "expand 32-byte k", then the key. */
     uint32_t word[12] = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574};
-    for (size_t i = 0; i < 8; i++) {
-        word[4 + i] = sotto_load_le32(key->bytes + 4 * i);
-    }
+    memcpy(word + 4, key->bytes, 32); /* little endian, as the processor */
     for (; n_blocks >= LANES; n_blocks -= LANES) {
         make_lanes(out, word, counter);
         out += LANES * SOTTO_CHACHA_BLOCK_BYTES;
