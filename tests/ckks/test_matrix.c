@@ -265,6 +265,59 @@ static void test_units_in_any_order(void **state)
     teardown(f);
 }
 
+/* Blocks that read some inputs, against the dense matrix with zeros. */
+static void test_blocks_match_a_dense_matrix(void **state)
+{
+    (void)state;
+    enum { K_0 = 6, K_1 = 9, M_0 = 3, M_1 = N_OUT - M_0 };
+    static const uint32_t in_0[K_0] = {0, 12, 5, 4, 9, 1};
+    static const uint32_t in_1[K_1] = {11, 2, 3, 4, 5, 6, 7, 8, 0};
+    const ntt_gemm_block block[2] = {{M_0, K_0, in_0}, {M_1, K_1, in_1}};
+    fixture *f = setup();
+    int32_t dense[N_OUT * N_IN] = {0};
+    const int32_t *w = f->weight;
+    for (size_t r = 0; r < M_0; r++) {
+        for (size_t i = 0; i < K_0; i++) {
+            dense[r * N_IN + in_0[i]] = *w++;
+        }
+    }
+    for (size_t r = M_0; r < N_OUT; r++) {
+        for (size_t i = 0; i < K_1; i++) {
+            dense[r * N_IN + in_1[i]] = *w++;
+        }
+    }
+    f->matrix.n_blocks = 2;
+    f->matrix.block = block;
+    const uint64_t norm = ckks_matrix_row_norm(&f->matrix);
+    const ckks_matrix_shape shape = ckks_matrix_shape_of(&f->matrix);
+    assert_int_equal(shape.n_weights, M_0 * K_0 + M_1 * K_1);
+    assert_int_equal(shape.block_k, K_1);
+    sotto_arena_clear(&f->arena);
+    f->arena = sotto_arena_init(
+        ckks_matrix_shape_scratch(f->w.context, &shape, 2 * f->w.slots));
+    ok(f, apply(f));
+    ckks_ct got[N_OUT];
+    for (size_t o = 0; o < N_OUT; o++) {
+        got[o] = world_ct(&f->w);
+        assert_int_equal(
+            rlwe_ct_copy(&got[o].ct, f->w.context, &f->out[o].ct, NULL),
+            SOTTO_OK);
+        got[o].scale = f->out[o].scale;
+    }
+    f->matrix.n_blocks = 0;
+    f->matrix.weight = dense;
+    assert_true(ckks_matrix_row_norm(&f->matrix) == norm);
+    sotto_arena_clear(&f->arena);
+    f->arena = sotto_arena_init(
+        ckks_matrix_scratch(f->w.context, N_IN, N_OUT, 2 * f->w.slots));
+    ok(f, apply(f));
+    for (size_t o = 0; o < N_OUT; o++) {
+        assert_same(f, &got[o], &f->out[o]);
+        ckks_ct_clear(&got[o]);
+    }
+    teardown(f);
+}
+
 /* Refused, named, and no output touched. */
 static void refused(fixture *f, sotto_status want, const char *text)
 {
@@ -388,6 +441,7 @@ int main(void)
         cmocka_unit_test(test_levels_and_large_weights),
         cmocka_unit_test(test_zero_matrix),
         cmocka_unit_test(test_units_in_any_order),
+        cmocka_unit_test(test_blocks_match_a_dense_matrix),
         cmocka_unit_test(test_refuses_unlike_inputs),
         cmocka_unit_test(test_refuses_bad_numbers),
         cmocka_unit_test(test_refuses_heavy_rows),
