@@ -119,31 +119,37 @@ static inline int ifma_is_narrow(const ntt_table *table)
 /* Eight 64-bit lanes. */
 typedef __m512i vec;
 
+/* x in every lane. */
 static IFMA_INLINE vec vec_set(uint64_t x)
 {
     return _mm512_set1_epi64((long long)x);
 }
 
+/* Zero in every lane. */
 static IFMA_INLINE vec vec_zero(void)
 {
     return _mm512_setzero_si512();
 }
 
+/* Loads eight words, 64-byte aligned. */
 static IFMA_INLINE vec vec_load(const uint64_t *a)
 {
     return _mm512_load_si512(a);
 }
 
+/* Stores eight words, 64-byte aligned. */
 static IFMA_INLINE void vec_store(uint64_t *a, vec x)
 {
     _mm512_store_si512(a, x);
 }
 
+/* a + b mod 2^64. */
 static IFMA_INLINE vec vec_add(vec a, vec b)
 {
     return _mm512_add_epi64(a, b);
 }
 
+/* a - b mod 2^64. */
 static IFMA_INLINE vec vec_sub(vec a, vec b)
 {
     return _mm512_sub_epi64(a, b);
@@ -194,6 +200,7 @@ typedef struct ifma_field {
     vec ratio;   /* floor(2^52/q) */
 } ifma_field;
 
+/* The constants of a modulus below 2^50. */
 static IFMA_INLINE ifma_field ifma_field_of(const zq_modulus *mod)
 {
     return (ifma_field){vec_set(mod->q), vec_set(2 * mod->q),
@@ -221,6 +228,43 @@ static IFMA_INLINE vec ifma_shrink(vec x, const ifma_field *f)
 {
     const vec t = vec_hi(vec_zero(), x, f->ratio);
     return vec_sub(x, vec_lo(vec_zero(), t, f->q));
+}
+
+/* Barrett's constants for products of two residues. */
+typedef struct ifma_barrett {
+    vec shift;   /* 52 - b, b = bits of q */
+    vec ratio;   /* floor(2^(b+51)/q) < 2^52 */
+    vec minus_q; /* 2^52 - q */
+    vec low_bits;
+    vec q;
+} ifma_barrett;
+
+/* Barrett's constants of a modulus below 2^50. */
+static IFMA_INLINE ifma_barrett ifma_barrett_of(const zq_modulus *mod)
+{
+    return (ifma_barrett){vec_set((uint64_t)(52 - mod->bits)),
+                          vec_set(mod->product_ratio >> 11),
+                          vec_set(IFMA_LOW_BITS + 1 - mod->q),
+                          vec_set(IFMA_LOW_BITS), vec_set(mod->q)};
+}
+
+/* acc + a·b mod q, not fully.
+ * range: acc, a, b in [0,q) -> acc + [0,2q)
+ * With t = floor(a·b/2^(b-2)) < 2^(b+2) <= 2^52 and u = floor(t·ratio/2^52),
+ * y = q/2^b in (1/2,1):
+ *   u > 2·a·b/q - ratio/2^52 - t/2^52 - 1 > 2·a·b/q - 1/(2y) - y^2 - 1,
+ * and 1/(2y) + y^2 <= 3/2, so that floor(u/2) > a·b/q - 5/4 - 1/2: the
+ * difference a·b - floor(u/2)·q is in [0,2q), and acc more is below 3q < 2^52:
+ * known from its low 52 bits. */
+static IFMA_INLINE vec ifma_multiply(vec acc, vec a, vec b,
+                                     const ifma_barrett *k)
+{
+    const vec t = vec_hi(vec_zero(), _mm512_sllv_epi64(a, k->shift),
+                         _mm512_slli_epi64(b, 2));
+    const vec u = vec_hi(vec_zero(), t, k->ratio);
+    const vec low = vec_lo(acc, a, b);
+    return _mm512_and_si512(vec_lo(low, _mm512_srli_epi64(u, 1), k->minus_q),
+                            k->low_bits);
 }
 
 /* Moves between neighbouring vectors u | v, four pairs, for the layers whose

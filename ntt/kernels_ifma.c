@@ -48,48 +48,13 @@ static void add_scalar(uint64_t *r, const uint64_t *a, uint64_t c, size_t n,
     }
 }
 
-/* Barrett's constants for products of two residues. */
-typedef struct barrett {
-    vec shift;   /* 52 - b, b = bits of q */
-    vec ratio;   /* floor(2^(b+51)/q) < 2^52 */
-    vec minus_q; /* 2^52 - q */
-    vec low_bits;
-    vec q;
-} barrett;
-
-static IFMA_INLINE barrett barrett_of(const zq_modulus *mod)
-{
-    return (barrett){vec_set((uint64_t)(52 - mod->bits)),
-                     vec_set(mod->product_ratio >> 11),
-                     vec_set(IFMA_LOW_BITS + 1 - mod->q),
-                     vec_set(IFMA_LOW_BITS), vec_set(mod->q)};
-}
-
-/* acc + a·b mod q, not fully.
- * range: acc, a, b in [0,q) -> acc + [0,2q)
- * With t = floor(a·b/2^(b-2)) < 2^(b+2) <= 2^52 and u = floor(t·ratio/2^52),
- * y = q/2^b in (1/2,1):
- *   u > 2·a·b/q - ratio/2^52 - t/2^52 - 1 > 2·a·b/q - 1/(2y) - y^2 - 1,
- * and 1/(2y) + y^2 <= 3/2, so that floor(u/2) > a·b/q - 5/4 - 1/2: the
- * difference a·b - floor(u/2)·q is in [0,2q), and acc more is below 3q < 2^52:
- * known from its low 52 bits. */
-static IFMA_INLINE vec multiply(vec acc, vec a, vec b, const barrett *k)
-{
-    const vec t = vec_hi(vec_zero(), _mm512_sllv_epi64(a, k->shift),
-                         _mm512_slli_epi64(b, 2));
-    const vec u = vec_hi(vec_zero(), t, k->ratio);
-    const vec low = vec_lo(acc, a, b);
-    return _mm512_and_si512(vec_lo(low, _mm512_srli_epi64(u, 1), k->minus_q),
-                            k->low_bits);
-}
-
 static void mul(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,
                 const zq_modulus *mod)
 {
-    const barrett k = barrett_of(mod);
+    const ifma_barrett k = ifma_barrett_of(mod);
     for (size_t j = 0; j < n; j += 8) {
         const vec product =
-            multiply(vec_zero(), vec_load(a + j), vec_load(b + j), &k);
+            ifma_multiply(vec_zero(), vec_load(a + j), vec_load(b + j), &k);
         vec_store(r + j, vec_correct(product, k.q));
     }
 }
@@ -97,12 +62,12 @@ static void mul(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,
 static void mul_add(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,
                     const zq_modulus *mod)
 {
-    const barrett k = barrett_of(mod);
+    const ifma_barrett k = ifma_barrett_of(mod);
     const vec q2 = vec_add(k.q, k.q);
     for (size_t j = 0; j < n; j += 8) {
         /* below 3q */
-        const vec sum =
-            multiply(vec_load(r + j), vec_load(a + j), vec_load(b + j), &k);
+        const vec sum = ifma_multiply(vec_load(r + j), vec_load(a + j),
+                                      vec_load(b + j), &k);
         vec_store(r + j, vec_correct(vec_correct(sum, q2), k.q));
     }
 }

@@ -120,11 +120,31 @@ static IFMA_INLINE void add_rows(uint64_t *r0, uint64_t *r1, const rows *in,
     }
 }
 
+/* One row: two products each, cheaper to reduce as such. */
+static void multiply_row(uint64_t *r0, uint64_t *r1, const rows *in, size_t n,
+                         const zq_modulus *mod)
+{
+    const ifma_barrett k = ifma_barrett_of(mod);
+    for (size_t j = 0; j < n; j += 8) {
+        const vec x = vec_load(in->x[0] + j);
+        const vec p0 =
+            ifma_multiply(vec_zero(), x, vec_load(in->y0[0] + j), &k);
+        const vec p1 =
+            ifma_multiply(vec_zero(), x, vec_load(in->y1[0] + j), &k);
+        vec_store(r0 + j, vec_correct(p0, k.q));
+        vec_store(r1 + j, vec_correct(p1, k.q));
+    }
+}
+
 void ntt_inner_product_ifma(uint64_t *r0, uint64_t *r1,
                             const uint64_t *const *x, const uint64_t *const *y0,
                             const uint64_t *const *y1, size_t k, size_t n,
                             const zq_modulus *mod)
 {
+    if (k == 1) {
+        multiply_row(r0, r1, &(rows){x, y0, y1, 0, 1}, n, mod);
+        return;
+    }
     const reduction c = reduction_of(mod);
     const size_t most = most_terms(high_half(mod->q - 1, mod->q - 1), mod);
     for (size_t i = 0; i < k; i += most) {
