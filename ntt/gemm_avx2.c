@@ -2,6 +2,7 @@
  * Integer matrix × residue rows with AVX2: vpmaddwd does 16 products and half
  * of their sums, on up to 12 of 16 registers (gemm_kernel_internal.h).
  */
+#include "base/secret.h"
 #include "ntt/simd_internal.h"
 
 #if defined(__AVX2__) && defined(__FMA__)
@@ -21,7 +22,7 @@
 #define TILE_KINDS(f)                                                          \
     f(1, 2) f(2, 2) f(3, 2) f(4, 2) f(5, 2) f(1, 3) f(2, 3) f(3, 3) f(1, 4)    \
         f(2, 4) LARGER_TILES(f)
-#define VEC_PIN(v) __asm__("" : "+x"(v))
+#define VEC_PIN(v) SOTTO_PIN("x", v)
 
 typedef __m256i vec;
 typedef __m256d vec_real;

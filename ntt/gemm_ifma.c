@@ -2,6 +2,7 @@
  * Integer matrix × residue rows with AVX-512 VNNI: vpdpwssd does 32 products
  * and their sums, on up to 24 of 32 registers (gemm_kernel_internal.h).
  */
+#include "base/secret.h"
 #include "ntt/simd_internal.h"
 
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512DQ__)
@@ -15,7 +16,7 @@
     f(1, 2) f(2, 2) f(3, 2) f(4, 2) f(5, 2) f(6, 2) f(7, 2) f(8, 2) f(1, 3)    \
         f(2, 3) f(3, 3) f(4, 3) f(5, 3) f(6, 3) f(7, 3) f(8, 3) f(1, 4)        \
             f(2, 4) f(3, 4) f(4, 4) f(5, 4) f(6, 4)
-#define VEC_PIN(v) __asm__("" : "+v"(v))
+#define VEC_PIN(v) SOTTO_PIN("v", v)
 
 typedef __m512i vec;
 typedef __m512d vec_real;

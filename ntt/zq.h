@@ -12,6 +12,8 @@
 
 #include <stdint.h>
 
+#include "base/secret.h"
+
 /* 128-bit integers, spelled in one place. */
 __extension__ typedef unsigned __int128 zq_u128;
 __extension__ typedef __int128 zq_i128;
@@ -38,7 +40,7 @@ zq_modulus zq_modulus_init(uint64_t q);
 static inline uint64_t zq_sign_mask(uint64_t d)
 {
     uint64_t mask = 0 - (d >> 63);
-    __asm__("" : "+r"(mask));
+    SOTTO_PIN("r", mask);
     return mask;
 }
 
