@@ -41,6 +41,7 @@ typedef struct avx2_factor {
     __m256d quotient;
 } avx2_factor;
 
+/* q and 1/q in every lane. */
 AVX2_INLINE avx2_modulus avx2_modulus_of(const zq_modulus *mod)
 {
     const double q = (double)mod->q;
@@ -53,6 +54,7 @@ AVX2_INLINE double avx2_centre(uint64_t w, uint64_t q)
     return (double)zq_centre(w, q);
 }
 
+/* Four factors with their quotients.   range: |w| <= (q-1)/2 */
 AVX2_INLINE avx2_factor avx2_factor_of(__m256d w, avx2_modulus m)
 {
     return (avx2_factor){w, _mm256_mul_pd(w, m.inverse)};

@@ -76,12 +76,17 @@ static void add_scalar(uint64_t *r, const uint64_t *a, uint64_t c, size_t n,
 
 /* a·b mod q for two residues.
  * range: [0,q) each -> |r| <= 3/4·q
- * As avx2_turn: a·b/q < q < 2^50, and its relative error of 2^-52 moves the
- * quotient by less than 1/4. */
+ * As avx2_turn, but with the quotient from the rounded product h: a·b/q is
+ * below q < 2^50, and two roundings move it by less than 1/4. */
 AVX2_INLINE __m256d product(const uint64_t *a, const uint64_t *b,
                             avx2_modulus m)
 {
-    return avx2_turn(avx2_load(a), avx2_factor_of(avx2_load(b), m), m);
+    const __m256d x = avx2_load(a);
+    const __m256d y = avx2_load(b);
+    const __m256d h = _mm256_mul_pd(x, y);
+    const __m256d l = _mm256_fmsub_pd(x, y, h);
+    const __m256d t = avx2_round_product(h, m.inverse);
+    return _mm256_add_pd(_mm256_fnmadd_pd(t, m.q, h), l);
 }
 
 static void mul(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,
