@@ -13,6 +13,9 @@
 
 #if defined(__x86_64__)
 
+/* Loops over vectors say their limit as a number, too: clang unrolls before it
+ * knows the argument, and keeps vectors in memory where it cannot. */
+
 /* A sum of products. */
 typedef struct sum {
     vec high; /* H + q */
@@ -47,21 +50,21 @@ static IFMA_INLINE void reduce(sum *s, size_t count, const reduction *c)
     const ifma_field *f = &c->field;
     vec m[4], d[4];
     UNROLL
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < 4 && i < count; i++) {
         m[i] = vec_lo(vec_zero(), s[i].low, f->inverse);
         s[i].high = vec_add(s[i].high, _mm512_srli_epi64(s[i].low, 52));
     }
     UNROLL
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < 4 && i < count; i++) {
         s[i].high = vec_sub(s[i].high, vec_hi(vec_zero(), m[i], f->q));
     }
     UNROLL
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < 4 && i < count; i++) {
         m[i] = vec_lo(vec_zero(), s[i].high, c->w_low);
         d[i] = vec_hi(vec_zero(), s[i].high, c->w);
     }
     UNROLL
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < 4 && i < count; i++) {
         d[i] = vec_sub(d[i], vec_hi(vec_zero(), m[i], f->q));
         s[i].high = vec_lift(d[i], f->q);
     }
@@ -95,7 +98,7 @@ static IFMA_INLINE void add_rows(uint64_t *r0, uint64_t *r1, const rows *in,
 {
     sum s[4]; /* of r0, r1 for each vector */
     UNROLL
-    for (size_t v = 0; v < width; v++) {
+    for (size_t v = 0; v < 2 && v < width; v++) {
         s[2 * v].high = s[2 * v + 1].high = c->field.q;
         s[2 * v].low = in->first != 0 ? vec_load(r0 + j + 8 * v) : vec_zero();
         s[2 * v + 1].low =
@@ -106,7 +109,7 @@ static IFMA_INLINE void add_rows(uint64_t *r0, uint64_t *r1, const rows *in,
         const uint64_t *y0 = in->y0[i] + j;
         const uint64_t *y1 = in->y1[i] + j;
         UNROLL
-        for (size_t v = 0; v < width; v++) {
+        for (size_t v = 0; v < 2 && v < width; v++) {
             const vec a = vec_load(x + 8 * v);
             add_product(&s[2 * v], a, vec_load(y0 + 8 * v));
             add_product(&s[2 * v + 1], a, vec_load(y1 + 8 * v));
@@ -114,7 +117,7 @@ static IFMA_INLINE void add_rows(uint64_t *r0, uint64_t *r1, const rows *in,
     }
     reduce(s, 2 * width, c);
     UNROLL
-    for (size_t v = 0; v < width; v++) {
+    for (size_t v = 0; v < 2 && v < width; v++) {
         vec_store(r0 + j + 8 * v, s[2 * v].high);
         vec_store(r1 + j + 8 * v, s[2 * v + 1].high);
     }
@@ -196,7 +199,7 @@ static IFMA_INLINE void add_sources(uint64_t *r, const sources *in, size_t j,
     sum s[4];
     vec upper[4]; /* how many x_i are above their half */
     UNROLL
-    for (size_t v = 0; v < width; v++) {
+    for (size_t v = 0; v < 4 && v < width; v++) {
         s[v].high = c->field.q;
         s[v].low = in->first != 0 ? vec_load(r + j + 8 * v) : vec_zero();
         upper[v] = vec_zero();
@@ -205,7 +208,7 @@ static IFMA_INLINE void add_sources(uint64_t *r, const sources *in, size_t j,
         const vec half = vec_set(in->constants->from[i] >> 1);
         const vec factor = vec_set(in->constants->factor[i]);
         UNROLL
-        for (size_t v = 0; v < width; v++) {
+        for (size_t v = 0; v < 4 && v < width; v++) {
             const vec a = vec_load(in->x[i] + j + 8 * v);
             add_product(&s[v], a, factor);
             upper[v] =
@@ -213,12 +216,12 @@ static IFMA_INLINE void add_sources(uint64_t *r, const sources *in, size_t j,
         }
     }
     UNROLL
-    for (size_t v = 0; v < width; v++) {
+    for (size_t v = 0; v < 4 && v < width; v++) {
         add_product(&s[v], upper[v], in->minus);
     }
     reduce(s, width, c);
     UNROLL
-    for (size_t v = 0; v < width; v++) {
+    for (size_t v = 0; v < 4 && v < width; v++) {
         vec_store(r + j + 8 * v, s[v].high);
     }
 }
