@@ -164,6 +164,6 @@ void ntt_convert_avx2(uint64_t *r, const uint64_t *const *x,
 
 /* kernels_avx2.c: the backend for processors with AVX2 and FMA, moduli below
  * 2^50; x86-64 builds only. Static, immutable. */
-const ntt_kernels *ntt_kernels_avx2(void);
+extern const ntt_kernels ntt_kernels_avx2;
 
 #endif

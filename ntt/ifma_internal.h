@@ -15,7 +15,7 @@
 #include "ntt/kernels.h"
 
 /* The backend (kernels_ifma.c); x86-64 only. Static, immutable. */
-const ntt_kernels *ntt_kernels_ifma(void);
+extern const ntt_kernels ntt_kernels_ifma;
 
 /* twiddles_ifma.c: ntt_kernels.twiddle_bytes and twiddle_init. */
 size_t ntt_twiddle_bytes_ifma(const ntt_table *table);

@@ -12,20 +12,20 @@
 #include "ntt/ifma_internal.h"
 #include "ntt/portable_internal.h"
 
-/* A backend that this build contains. */
-typedef struct built_backend {
-    ntt_backend rank;
-    const ntt_kernels *(*kernels)(void);
-} built_backend;
-
-/* Rising rank; portable runs everywhere and accepts every modulus. */
-static const built_backend built_in[] = {
-    {NTT_BACKEND_PORTABLE, ntt_kernels_portable},
+/* The backend of this rank, or NULL where the build has none. Nothing of a file
+ * with flags of its own runs here: its table is a constant. */
+static const ntt_kernels *built_in(ntt_backend rank)
+{
 #if defined(__x86_64__)
-    {NTT_BACKEND_AVX2, ntt_kernels_avx2},
-    {NTT_BACKEND_IFMA, ntt_kernels_ifma},
+    if (rank == NTT_BACKEND_AVX2) {
+        return &ntt_kernels_avx2;
+    }
+    if (rank == NTT_BACKEND_IFMA) {
+        return &ntt_kernels_ifma;
+    }
 #endif
-};
+    return rank == NTT_BACKEND_PORTABLE ? ntt_kernels_portable() : NULL;
+}
 
 sotto_status ntt_backend_cap(ntt_backend *cap, sotto_error *err)
 {
@@ -88,9 +88,9 @@ ntt_kernels ntt_kernels_choose(const zq_modulus *mod, ntt_backend cap)
 {
     const unsigned features = sotto_cpu_features();
     const ntt_kernels *best = ntt_kernels_portable();
-    for (size_t i = 0; i < sizeof built_in / sizeof built_in[0]; i++) {
-        const ntt_kernels *k = built_in[i].kernels();
-        if (built_in[i].rank <= cap && (k->cpu_features & ~features) == 0 &&
+    for (ntt_backend rank = NTT_BACKEND_PORTABLE; rank <= cap; rank++) {
+        const ntt_kernels *k = built_in(rank);
+        if (k != NULL && (k->cpu_features & ~features) == 0 &&
             mod->bits <= k->max_q_bits) {
             best = k;
         }

@@ -180,33 +180,29 @@ static void permute(uint64_t *r, const uint64_t *a, const uint32_t *map,
     }
 }
 
-const ntt_kernels *ntt_kernels_avx2(void)
-{
-    static const ntt_kernels kernels = {
-        .name = "avx2",
-        .cpu_features = SOTTO_CPU_AVX2_FMA,
-        .max_q_bits = AVX2_MAX_Q_BITS,
-        .twiddle_bytes = ntt_twiddle_bytes_avx2,
-        .twiddle_init = ntt_twiddle_init_avx2,
-        .forward = ntt_forward_avx2,
-        .inverse = ntt_inverse_avx2,
-        .add = add,
-        .sub = sub,
-        .negate = negate,
-        .mul = mul,
-        .mul_add = mul_add,
-        .mul_scalar = mul_scalar,
-        .mul_scalar_add = mul_scalar_add,
-        .add_scalar = add_scalar,
-        .inner_product = ntt_inner_product_avx2,
-        .convert = ntt_convert_avx2,
-        .sub_mul_scalar = sub_mul_scalar,
-        .permute = permute,
-        .gemm = ntt_gemm_avx2,
-        .gemm_scratch = ntt_gemm_scratch_avx2,
-        .stream_blocks = ntt_stream_blocks_avx2,
-    };
-    return &kernels;
-}
+const ntt_kernels ntt_kernels_avx2 = {
+    .name = "avx2",
+    .cpu_features = SOTTO_CPU_AVX2_FMA,
+    .max_q_bits = AVX2_MAX_Q_BITS,
+    .twiddle_bytes = ntt_twiddle_bytes_avx2,
+    .twiddle_init = ntt_twiddle_init_avx2,
+    .forward = ntt_forward_avx2,
+    .inverse = ntt_inverse_avx2,
+    .add = add,
+    .sub = sub,
+    .negate = negate,
+    .mul = mul,
+    .mul_add = mul_add,
+    .mul_scalar = mul_scalar,
+    .mul_scalar_add = mul_scalar_add,
+    .add_scalar = add_scalar,
+    .inner_product = ntt_inner_product_avx2,
+    .convert = ntt_convert_avx2,
+    .sub_mul_scalar = sub_mul_scalar,
+    .permute = permute,
+    .gemm = ntt_gemm_avx2,
+    .gemm_scratch = ntt_gemm_scratch_avx2,
+    .stream_blocks = ntt_stream_blocks_avx2,
+};
 
 #endif

@@ -145,33 +145,29 @@ static void permute(uint64_t *r, const uint64_t *a, const uint32_t *map,
     }
 }
 
-const ntt_kernels *ntt_kernels_ifma(void)
-{
-    static const ntt_kernels kernels = {
-        .name = "ifma",
-        .cpu_features = SOTTO_CPU_AVX512_IFMA | SOTTO_CPU_AVX512_VNNI,
-        .max_q_bits = 50,
-        .twiddle_bytes = ntt_twiddle_bytes_ifma,
-        .twiddle_init = ntt_twiddle_init_ifma,
-        .forward = ntt_forward_ifma,
-        .inverse = ntt_inverse_ifma,
-        .add = add,
-        .sub = sub,
-        .negate = negate,
-        .mul = mul,
-        .mul_add = mul_add,
-        .mul_scalar = mul_scalar,
-        .mul_scalar_add = mul_scalar_add,
-        .add_scalar = add_scalar,
-        .inner_product = ntt_inner_product_ifma,
-        .convert = ntt_convert_ifma,
-        .sub_mul_scalar = sub_mul_scalar,
-        .permute = permute,
-        .gemm = ntt_gemm_ifma,
-        .gemm_scratch = ntt_gemm_scratch_ifma,
-        .stream_blocks = ntt_stream_blocks_ifma,
-    };
-    return &kernels;
-}
+const ntt_kernels ntt_kernels_ifma = {
+    .name = "ifma",
+    .cpu_features = SOTTO_CPU_AVX512_IFMA | SOTTO_CPU_AVX512_VNNI,
+    .max_q_bits = 50,
+    .twiddle_bytes = ntt_twiddle_bytes_ifma,
+    .twiddle_init = ntt_twiddle_init_ifma,
+    .forward = ntt_forward_ifma,
+    .inverse = ntt_inverse_ifma,
+    .add = add,
+    .sub = sub,
+    .negate = negate,
+    .mul = mul,
+    .mul_add = mul_add,
+    .mul_scalar = mul_scalar,
+    .mul_scalar_add = mul_scalar_add,
+    .add_scalar = add_scalar,
+    .inner_product = ntt_inner_product_ifma,
+    .convert = ntt_convert_ifma,
+    .sub_mul_scalar = sub_mul_scalar,
+    .permute = permute,
+    .gemm = ntt_gemm_ifma,
+    .gemm_scratch = ntt_gemm_scratch_ifma,
+    .stream_blocks = ntt_stream_blocks_ifma,
+};
 
 #endif
