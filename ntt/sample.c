@@ -63,8 +63,7 @@ static inline int8_t binomial_of(uint64_t x)
 }
 
 /* Writes the first `count` of CHUNK_WORDS small coefficients and wipes. */
-static void keep_small(int8_t *out, size_t count, int8_t *small,
-                       uint64_t *word)
+static void keep_small(int8_t *out, size_t count, int8_t *small, uint64_t *word)
 {
     memcpy(out, small, count < CHUNK_WORDS ? count : CHUNK_WORDS);
     sotto_wipe(small, CHUNK_WORDS);
