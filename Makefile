@@ -21,9 +21,10 @@ CFLAGS_ALL := $(STD) $(WARN) $(WERROR) $(OPT) -ffp-contract=off -pthread \
               -I. $(CFLAGS) $(SAN)
 LDLIBS_ALL := $(LDFLAGS) $(SAN) -pthread -lm
 
-# make V=1 shows the commands.
+# make V=1 shows the commands, make -s nothing.
 Q := $(if $(V),,@)
-say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
+SILENT := $(findstring s,$(filter-out --%,$(firstword -$(MAKEFLAGS))))
+say = $(if $(V)$(SILENT),,@printf '  %-5s %s\n' $(1) $(2))
 
 PREFIX ?= /usr/local
 DESTDIR ?=
