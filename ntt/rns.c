@@ -152,9 +152,8 @@ double rns_log2(const rns_ring *ring, const rns_set *set)
     return sum;
 }
 
-/* Product of the members of set except id `skip` (-1: of all), modulo mod. */
-static uint64_t product_mod(const rns_ring *ring, const rns_set *set, int skip,
-                            const zq_modulus *mod)
+uint64_t rns_product_mod(const rns_ring *ring, const rns_set *set, int skip,
+                         const zq_modulus *mod)
 {
     uint64_t product = 1;
     for (int i = 0; i < set->count; i++) {
@@ -171,14 +170,14 @@ static void fill_converter(rns_converter *c, const rns_ring *ring)
         const zq_modulus *f = rns_modulus(ring, c->from.id[i]);
         c->from_q[i] = f->q;
         c->scale_in[i] =
-            zq_inv(product_mod(ring, &c->from, c->from.id[i], f), f);
+            zq_inv(rns_product_mod(ring, &c->from, c->from.id[i], f), f);
     }
     for (int t = 0; t < c->to.count; t++) {
         const zq_modulus *mod = rns_modulus(ring, c->to.id[t]);
-        c->product[t] = product_mod(ring, &c->from, -1, mod);
+        c->product[t] = rns_product_mod(ring, &c->from, -1, mod);
         for (int i = 0; i < c->from.count; i++) {
             c->factor[t * c->from.count + i] =
-                product_mod(ring, &c->from, c->from.id[i], mod);
+                rns_product_mod(ring, &c->from, c->from.id[i], mod);
         }
     }
 }

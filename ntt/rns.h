@@ -84,6 +84,11 @@ static inline const zq_modulus *rns_modulus(const rns_ring *ring, int id)
  * checks; nothing that defines bits). */
 double rns_log2(const rns_ring *ring, const rns_set *set);
 
+/* The product of a set's moduli except that of id `skip` (-1: of all), modulo
+ * the prime mod. */
+uint64_t rns_product_mod(const rns_ring *ring, const rns_set *set, int skip,
+                         const zq_modulus *mod);
+
 /* Base conversion from the set `from` (product F) to the set `to`.
  *
  *   y_i = [x · (F/f_i)^-1]_{f_i}           scale_in, folded into an inverse NTT

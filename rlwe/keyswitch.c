@@ -77,8 +77,8 @@ static sotto_status fill_switcher(rlwe_switcher *switcher,
     switcher->all = rns_set_union(level, &gadget->special);
     SOTTO_TRY(make_digits(switcher, ring, level, err));
     for (int i = 0; i < level->count; i++) {
-        switcher->p_residue[i] =
-            rlwe_product_mod(ring, &gadget->special, level->id[i]);
+        switcher->p_residue[i] = rns_product_mod(
+            ring, &gadget->special, -1, rns_modulus(ring, level->id[i]));
     }
     /* P alone, or P and what the joined rescale removes: one division. */
     const rns_set by = rns_set_minus(&switcher->all, keep);

@@ -26,9 +26,6 @@ void rlwe_uniform_limb(uint64_t *out, const rns_ring *ring, int id,
 void rlwe_small_limb(uint64_t *out, const rns_ring *ring, int id,
                      const int8_t *small);
 
-/* The product of a set's moduli modulo that of limb id. */
-uint64_t rlwe_product_mod(const rns_ring *ring, const rns_set *set, int id);
-
 /* The NTT of the secret modulo the limb with this id. */
 static inline const uint64_t *
 rlwe_secret_limb(const rlwe_context *context, const rlwe_secret *secret, int id)

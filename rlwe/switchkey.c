@@ -17,16 +17,6 @@
 #include "rlwe/keys.h"
 #include "rlwe/rlwe_internal.h"
 
-uint64_t rlwe_product_mod(const rns_ring *ring, const rns_set *set, int id)
-{
-    const zq_modulus *mod = rns_modulus(ring, id);
-    uint64_t product = 1;
-    for (int i = 0; i < set->count; i++) {
-        product = zq_mul(product, rns_modulus(ring, set->id[i])->q, mod);
-    }
-    return product;
-}
-
 sotto_status rlwe_key_target_check(const rlwe_context *context,
                                    rlwe_key_target target, sotto_error *err)
 {
@@ -167,9 +157,10 @@ static void make_source(const switch_work *work, const rlwe_context *context,
                 limb->kernels.mul(source, source, s, n, mod);
             }
         }
-        limb->kernels.mul_scalar(
-            source, source, rlwe_product_mod(ring, &key->gadget.special, id), n,
-            mod);
+        limb->kernels.mul_scalar(source, source,
+                                 rns_product_mod(ring, &key->gadget.special, -1,
+                                                 rns_modulus(ring, id)),
+                                 n, mod);
     }
 }
 

@@ -3,8 +3,8 @@
  * folded network.
  *
  * Ranges keep values inside the moduli; root-mean-squares make the predicted
- * errors realistic, since a bound by the largest value alone is hundreds of
- * times too large after two squarings. Both come from training data: either
+ * errors realistic: with the largest value in their place they are tens of
+ * times larger after two squarings. Both come from training data: either
  * from the model's metadata (written by `sotto train`) or from calibration
  * images. Never from the test set.
  */

@@ -13,7 +13,9 @@ typedef struct cost_sizes {
 } cost_sizes;
 
 /* Products of 16-bit words that one weight times one residue costs
- * (ntt/gemm.h): residues in words of 16 bits, weights in words of 11. */
+ * in the portable kernel (ntt/gemm.h): residues in words of 16 bits, weights in
+ * words of 11. The SIMD kernels cut alike, but take weights of up to 15 bits as
+ * one word where sums allow. */
 static double gemm_words(double limb_bits, double weight_bits)
 {
     const double weight_words = weight_bits <= 11   ? 1

@@ -95,7 +95,8 @@ typedef struct nn_plan {
     int n_keys;
     nn_plan_key key[NN_PLAN_MAX_KEYS];
     double confidence;   /* log2: errors exceeded with 2^-confidence over all */
-    double he_noise_std; /* bound on the standard deviation at the output */
+    double he_noise_std; /* predicted standard deviation at the output, from
+                          * above for data like those of the statistics */
     double he_error;     /* predicted largest HE error of a score */
     double rounding_error; /* predicted largest weight-rounding error */
     double margin_bits;    /* free bits above the largest score at the end */

@@ -190,6 +190,31 @@ static void test_nn_plan_make_meets_targets(void **state)
     net_free(&n);
 }
 
+/* Root-mean-squares, not largest values, decide the predicted errors. */
+static void test_nn_plan_make_uses_rms(void **state)
+{
+    (void)state;
+    net n = cryptonets();
+    double rounding[2];
+    for (int largest = 0; largest < 2; largest++) {
+        nn_statistics s;
+        must(nn_statistics_load(&s, n.network, &err));
+        for (size_t k = 1; largest && k < s.n_tensors; k++) {
+            s.tensor[k].rms =
+                fmax(fabs(s.tensor[k].min), fabs(s.tensor[k].max));
+        }
+        nn_plan *plan = NULL;
+        const nn_plan_options options = {
+            .he_target = 1e9, .rounding_target = 1e9, .statistics = &s};
+        must(nn_plan_make(&plan, n.network, &options, &err));
+        rounding[largest] = plan->rounding_error;
+        sotto_free(plan);
+        nn_statistics_clear(&s);
+    }
+    assert_true(rounding[1] > 10 * rounding[0]);
+    net_free(&n);
+}
+
 static void test_nn_plan_make_refuses_relu_by_name(void **state)
 {
     (void)state;
@@ -403,6 +428,7 @@ int main(void)
         cmocka_unit_test(test_nn_plan_make_fits_cryptonets),
         cmocka_unit_test(test_nn_plan_make_without_keys),
         cmocka_unit_test(test_nn_plan_make_meets_targets),
+        cmocka_unit_test(test_nn_plan_make_uses_rms),
         cmocka_unit_test(test_nn_plan_make_refuses_relu_by_name),
         cmocka_unit_test(test_nn_plan_make_refuses_unknown_ranges),
         cmocka_unit_test(test_nn_plan_make_refuses_too_deep),
