@@ -283,16 +283,16 @@ size_t rns_divide_scratch(const rns_divider *divider, const rns_ring *ring)
     return ((size_t)divider->converter->from.count + 1) * ring->stride;
 }
 
-void rns_divide(const rns_divider *divider, const rns_ring *ring, uint64_t *out,
-                const uint64_t *keep_in, const uint64_t *by_in,
-                uint64_t *scratch)
+void rns_divide_limbs(const rns_divider *divider, const rns_ring *ring,
+                      uint64_t *out, const uint64_t *const *keep_in,
+                      const uint64_t *const *by_in, uint64_t *scratch)
 {
     const rns_converter *c = divider->converter;
     const size_t n = ring->ring.n;
     for (int i = 0; i < c->from.count; i++) {
         uint64_t *y = scratch + (size_t)i * ring->stride;
         const rns_limb *limb = &ring->limb[c->from.id[i]];
-        memcpy(y, by_in + (size_t)i * ring->stride, n * sizeof *y);
+        memcpy(y, by_in[i], n * sizeof *y);
         limb->kernels.inverse(y, limb->table, c->scale_in[i]);
     }
     uint64_t *lifted = scratch + (size_t)c->from.count * ring->stride;
@@ -300,8 +300,23 @@ void rns_divide(const rns_divider *divider, const rns_ring *ring, uint64_t *out,
         const rns_limb *limb = &ring->limb[c->to.id[t]];
         rns_convert_limb(c, ring, lifted, scratch, t);
         limb->kernels.forward(lifted, limb->table);
-        limb->kernels.sub_mul_scalar(out + (size_t)t * ring->stride,
-                                     keep_in + (size_t)t * ring->stride, lifted,
-                                     divider->inverse[t], n, &limb->table->mod);
+        limb->kernels.sub_mul_scalar(out + (size_t)t * ring->stride, keep_in[t],
+                                     lifted, divider->inverse[t], n,
+                                     &limb->table->mod);
     }
+}
+
+void rns_divide(const rns_divider *divider, const rns_ring *ring, uint64_t *out,
+                const uint64_t *keep_in, const uint64_t *by_in,
+                uint64_t *scratch)
+{
+    const uint64_t *keep[RNS_MAX_LIMBS];
+    const uint64_t *by[RNS_MAX_LIMBS];
+    for (int i = 0; i < divider->converter->to.count; i++) {
+        keep[i] = keep_in + (size_t)i * ring->stride;
+    }
+    for (int i = 0; i < divider->converter->from.count; i++) {
+        by[i] = by_in + (size_t)i * ring->stride;
+    }
+    rns_divide_limbs(divider, ring, out, keep, by, scratch);
 }

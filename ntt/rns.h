@@ -155,4 +155,11 @@ void rns_divide(const rns_divider *divider, const rns_ring *ring, uint64_t *out,
                 const uint64_t *keep_in, const uint64_t *by_in,
                 uint64_t *scratch);
 
+/* rns_divide of limbs that lie anywhere.
+ * shape: keep_in [keep.count], by_in [by.count] pointers to uint64_t[n]; the
+ * rest as rns_divide. alias: a limb of out may be that of keep_in. */
+void rns_divide_limbs(const rns_divider *divider, const rns_ring *ring,
+                      uint64_t *out, const uint64_t *const *keep_in,
+                      const uint64_t *const *by_in, uint64_t *scratch);
+
 #endif

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "ntt/poly.h"
+#include "rlwe/keyswitch_internal.h"
 #include "rlwe/rlwe_internal.h"
 
 /* The limbs of digit j of a gadget that a level has. */
@@ -198,18 +199,9 @@ static switch_work take_work(const rlwe_switcher *switcher,
     return work;
 }
 
-/* Position of a modulus in the accumulators: kept limbs first. */
-static int acc_position(const rlwe_switcher *switcher, int id)
-{
-    const rns_converter *down = switcher->down->converter;
-    const int at = rns_set_find(&down->to, id);
-    return at >= 0 ? at : down->to.count + rns_set_find(&down->from, id);
-}
-
-/* y = [x·(Q_j/q_i)^-1]_{q_i}, coefficients, digit after digit. */
-static void scale_digits(const rlwe_switcher *switcher,
-                         const rlwe_context *context, uint64_t *y,
-                         const uint64_t *x)
+void rlwe_scale_digits(const rlwe_switcher *switcher,
+                       const rlwe_context *context, uint64_t *y,
+                       const uint64_t *x)
 {
     const rns_ring *ring = context->ring;
     const rns_set *level = rlwe_level_set(context, switcher->from);
@@ -225,6 +217,51 @@ static void scale_digits(const rlwe_switcher *switcher,
     }
 }
 
+int rlwe_place_digits(const rlwe_switcher *switcher,
+                      const rlwe_context *context, const uint64_t **limb,
+                      const uint64_t *lifted, const uint64_t *x, int id)
+{
+    const rns_ring *ring = context->ring;
+    const rns_set *level = rlwe_level_set(context, switcher->from);
+    int n_lifted = 0;
+    for (int d = 0; d < switcher->n_digits; d++) {
+        const bool is_own = rns_set_find(&switcher->up[d]->to, id) < 0;
+        limb[d] = is_own ? poly_limb_const(ring, x, rns_set_find(level, id))
+                         : poly_limb_const(ring, lifted, n_lifted++);
+    }
+    return n_lifted;
+}
+
+void rlwe_lift_digits(const rlwe_switcher *switcher,
+                      const rlwe_context *context, uint64_t *lifted,
+                      const uint64_t *y, int id)
+{
+    const rns_ring *ring = context->ring;
+    const rns_limb *limb = &ring->limb[id];
+    for (int d = 0; d < switcher->n_digits; d++) {
+        const rns_converter *up = switcher->up[d];
+        const int to = rns_set_find(&up->to, id);
+        if (to >= 0) {
+            rns_convert_limb(up, ring, lifted, y, to);
+            limb->kernels.forward(lifted, limb->table);
+            lifted += ring->stride;
+        }
+        y += poly_words(ring, up->from.count);
+    }
+}
+
+void rlwe_key_rows(const rlwe_switcher *switcher, const rlwe_context *context,
+                   const uint64_t **b, const uint64_t **a,
+                   const rlwe_switch_key *key, int id)
+{
+    const int at = rns_set_find(&key->set, id);
+    for (int d = 0; d < switcher->n_digits; d++) {
+        const int j = switcher->digit_number[d];
+        b[d] = rlwe_switch_key_limb(key, context, at, j, 0);
+        a[d] = rlwe_switch_key_limb(key, context, at, j, 1);
+    }
+}
+
 /* (r_0, r_1) = Σ_j digit_j(x)·(b_j, a_j) modulo one modulus. */
 static void product_limb(const rlwe_switcher *switcher,
                          const rlwe_context *context, const switch_work *work,
@@ -233,29 +270,12 @@ static void product_limb(const rlwe_switcher *switcher,
 {
     const rns_ring *ring = context->ring;
     const rns_limb *limb = &ring->limb[id];
-    const int at_key = rns_set_find(&key->set, id);
     const uint64_t *digit[RNS_MAX_LIMBS];
     const uint64_t *b[RNS_MAX_LIMBS];
     const uint64_t *a[RNS_MAX_LIMBS];
-    const uint64_t *y = work->y;
-    for (int d = 0; d < switcher->n_digits; d++) {
-        const rns_converter *up = switcher->up[d];
-        const int j = switcher->digit_number[d];
-        b[d] = rlwe_switch_key_limb(key, context, at_key, j, 0);
-        a[d] = rlwe_switch_key_limb(key, context, at_key, j, 1);
-        const int to = rns_set_find(&up->to, id);
-        if (to < 0) {
-            /* A modulus of the digit itself: the lift is x there. */
-            const rns_set *level = rlwe_level_set(context, switcher->from);
-            digit[d] = poly_limb_const(ring, x, rns_set_find(level, id));
-        } else {
-            uint64_t *lifted = poly_limb(ring, work->lifted, d);
-            rns_convert_limb(up, ring, lifted, y, to);
-            limb->kernels.forward(lifted, limb->table);
-            digit[d] = lifted;
-        }
-        y += poly_words(ring, up->from.count);
-    }
+    (void)rlwe_place_digits(switcher, context, digit, work->lifted, x, id);
+    rlwe_lift_digits(switcher, context, work->lifted, work->y, id);
+    rlwe_key_rows(switcher, context, b, a, key, id);
     limb->kernels.inner_product(r_0, r_1, digit, b, a,
                                 (size_t)switcher->n_digits, ring->ring.n,
                                 &limb->table->mod);
@@ -271,12 +291,11 @@ static void add_product(const rlwe_switcher *switcher,
     const rns_ring *ring = context->ring;
     const size_t n = ring->ring.n;
     SOTTO_ASSERT(rlwe_gadget_equal(&key->gadget, &switcher->gadget));
-    scale_digits(switcher, context, work->y, x);
+    rlwe_scale_digits(switcher, context, work->y, x);
     for (int m = 0; m < switcher->all.count; m++) {
         const int id = switcher->all.id[m];
-        const int at = acc_position(switcher, id);
-        uint64_t *acc_0 = poly_limb(ring, work->acc[0], at);
-        uint64_t *acc_1 = poly_limb(ring, work->acc[1], at);
+        uint64_t *acc_0 = poly_limb(ring, work->acc[0], m);
+        uint64_t *acc_1 = poly_limb(ring, work->acc[1], m);
         if (is_first) {
             product_limb(switcher, context, work, acc_0, acc_1, x, key, id);
             continue;
@@ -301,10 +320,34 @@ static void add_scaled(const rlwe_switcher *switcher,
         const int id = level->id[i];
         const rns_limb *limb = &ring->limb[id];
         limb->kernels.mul_scalar_add(
-            poly_limb(ring, acc, acc_position(switcher, id)),
+            poly_limb(ring, acc, rns_set_find(&switcher->all, id)),
             poly_limb_const(ring, c, i), switcher->p_residue[i], ring->ring.n,
             &limb->table->mod);
     }
+}
+
+size_t rlwe_divide_acc_words(const rlwe_switcher *switcher,
+                             const rlwe_context *context)
+{
+    return divide_words(context->ring, switcher->down->converter->from.count);
+}
+
+void rlwe_divide_acc(const rlwe_switcher *switcher, const rlwe_context *context,
+                     uint64_t *out, const uint64_t *acc, uint64_t *scratch)
+{
+    const rns_ring *ring = context->ring;
+    const rns_converter *down = switcher->down->converter;
+    const uint64_t *keep[RNS_MAX_LIMBS];
+    const uint64_t *by[RNS_MAX_LIMBS];
+    for (int i = 0; i < down->to.count; i++) {
+        keep[i] = poly_limb_const(ring, acc,
+                                  rns_set_find(&switcher->all, down->to.id[i]));
+    }
+    for (int i = 0; i < down->from.count; i++) {
+        by[i] = poly_limb_const(ring, acc,
+                                rns_set_find(&switcher->all, down->from.id[i]));
+    }
+    rns_divide_limbs(switcher->down, ring, out, keep, by, scratch);
 }
 
 void rlwe_switch(const rlwe_switcher *switcher, const rlwe_context *context,
@@ -312,7 +355,6 @@ void rlwe_switch(const rlwe_switcher *switcher, const rlwe_context *context,
                  const uint64_t *c_1, const uint64_t *const *x,
                  const rlwe_switch_key *const *key, int n_x, sotto_arena *arena)
 {
-    const rns_ring *ring = context->ring;
     SOTTO_ASSERT(n_x >= 1 && out_0 != out_1);
     const size_t mark = sotto_arena_mark(arena);
     const switch_work work = take_work(switcher, context, arena);
@@ -321,7 +363,6 @@ void rlwe_switch(const rlwe_switcher *switcher, const rlwe_context *context,
     }
     uint64_t *const out[2] = {out_0, out_1};
     const uint64_t *const c[2] = {c_0, c_1};
-    const int n_kept = switcher->down->converter->to.count;
     for (int k = 0; k < 2; k++) {
         if (c[k] != NULL) {
             add_scaled(switcher, context, work.acc[k], c[k]);
@@ -329,8 +370,7 @@ void rlwe_switch(const rlwe_switcher *switcher, const rlwe_context *context,
     }
     /* Inputs may be outputs: all of them have been read by now. */
     for (int k = 0; k < 2; k++) {
-        rns_divide(switcher->down, ring, out[k], work.acc[k],
-                   poly_limb_const(ring, work.acc[k], n_kept), work.divide);
+        rlwe_divide_acc(switcher, context, out[k], work.acc[k], work.divide);
     }
     sotto_arena_release(arena, mark);
 }
