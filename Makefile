@@ -33,11 +33,12 @@ VERSION := 0.1.0
 LIB_SRC := $(sort $(wildcard base/*.c ntt/*.c rlwe/*.c ckks/*.c nn/*.c \
                              nn/*/*.c))
 APP_SRC := $(sort $(wildcard apps/sotto/*.c))
+TOUR_SRC := $(sort $(wildcard apps/tour/0*.c))
 TEST_SRC := $(sort $(wildcard tests/*/test_*.c))
 TEST_HELP_SRC := $(sort $(wildcard tests/ref/*.c tests/support/*.c))
 CT_SRC := $(sort $(wildcard tests/ct/ct_*.c))
 FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
-BENCH_SRC := $(sort $(wildcard bench/bench_*.c))
+BENCH_SRC := $(sort $(wildcard bench/*.c))
 HEADERS := $(sort $(wildcard base/*.h ntt/*.h rlwe/*.h ckks/*.h nn/*.h \
                              nn/*/*.h))
 ALL_C := $(LIB_SRC) $(TEST_SRC) $(TEST_HELP_SRC) $(CT_SRC) \
@@ -49,13 +50,15 @@ ONLY ?= %
 
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o)
 APP_OBJ := $(APP_SRC:%.c=$(B)/%.o)
+TOUR_BIN := $(TOUR_SRC:%.c=$(B)/%)
 TEST_HELP_OBJ := $(TEST_HELP_SRC:%.c=$(B)/%.o)
 TEST_BIN := $(filter $(B)/tests/$(ONLY),$(TEST_SRC:%.c=$(B)/%))
 TEST_SH := $(filter tests/$(ONLY),$(sort $(wildcard tests/apps/*.sh)))
 CT_BIN := $(CT_SRC:%.c=$(B)/%)
 FUZZ_BIN := $(FUZZ_SRC:%.c=$(B)/%)
 REPLAY_BIN := $(filter $(B)/tests/$(ONLY),$(FUZZ_SRC:%.c=$(B)/%-replay))
-BENCH_BIN := $(BENCH_SRC:%.c=$(B)/%)
+BENCH_OBJ := $(BENCH_SRC:%.c=$(B)/%.o)
+BENCH_BIN := $(B)/bench/bench
 
 ifeq ($(B),build)
 LIB := libsotto.a
@@ -76,6 +79,9 @@ $(B)/ntt/%_avx2.o: ISA := -mavx2 -mfma -mbmi2
 $(B)/ntt/%_ifma.o: ISA := -mavx512f -mavx512dq -mavx512bw -mavx512vl \
                           -mavx512ifma -mavx512vbmi -mavx512vnni -mfma -mbmi2
 $(B)/base/%_sha.o: ISA := -msha -msse4.1
+# What the machine can do at most is measured with the same instructions.
+$(B)/bench/%_avx2.o: ISA := -mavx2 -mfma
+$(B)/bench/%_ifma.o: ISA := -mavx512f -mavx512ifma -mavx512vnni
 endif
 
 $(B)/%.o: %.c Makefile
@@ -96,6 +102,15 @@ $(APP): $(APP_OBJ) $(LIB)
 .PHONY: demo
 demo: $(APP)
 	./$(APP) demo $(DEMO)
+
+$(B)/apps/tour/0%: $(B)/apps/tour/0%.o $(B)/apps/tour/tour.o $(LIB)
+	$(call say,link,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)
+
+#: tour         the guided tour: eight small programs, from residues to edges
+.PHONY: tour
+tour: $(TOUR_BIN)
+	@for program in $(TOUR_BIN); do $$program || exit 1; echo; done
 
 # ---- Tests ------------------------------------------------------------------
 
@@ -144,9 +159,9 @@ $(B)/tests/fuzz/%-replay: $(B)/tests/fuzz/%.o $(B)/tests/fuzz/replay.o \
 	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $< $(B)/tests/fuzz/replay.o $(FUZZ_HELP) \
 	    $(LIB) $(LDLIBS_ALL)
 
-TEST_APP := $(if $(TEST_SH),$(APP))
+TEST_APP := $(if $(TEST_SH),$(APP) $(TOUR_BIN))
 RUN_ENV = SOTTO="$(abspath $(APP))" SOTTO_LIB="$(abspath $(LIB))" CC="$(CC)" \
-          SOTTO_SAN="$(SAN)"
+          SOTTO_TOUR="$(abspath $(B)/apps/tour)" SOTTO_SAN="$(SAN)"
 
 #: test         all quick tests (ONLY=base/% for one folder)
 .PHONY: test
@@ -269,16 +284,27 @@ check:
 
 # ---- Measurements -----------------------------------------------------------
 
-BENCH_HELP_OBJ := $(B)/bench/harness.o
-
-$(B)/bench/%: $(B)/bench/%.o $(BENCH_HELP_OBJ) $(LIB)
+# Runs networks as the program does: all of it but its main.
+$(BENCH_BIN): $(BENCH_OBJ) $(APP_PARTS) $(LIB)
 	$(call say,link,$@)
-	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $< $(BENCH_HELP_OBJ) $(LIB) $(LDLIBS_ALL)
+	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)
 
-#: bench        benchmarks as text (BENCH=--json for JSON)
-.PHONY: bench
+BENCH_ENV = BENCH_FLAGS="$(OPT)" \
+            BENCH_COMMIT="$$(git describe --always --dirty 2>/dev/null)"
+
+#: bench        benchmarks as text (BENCH="--json --quick WORD", each optional)
+.PHONY: bench bench-results bench-tables
 bench: $(BENCH_BIN)
-	@bench/run.sh $(BENCH) -- $(BENCH_BIN)
+	@$(BENCH_ENV) $(BENCH_BIN) $(BENCH)
+
+#: bench-results  measures again all that README and docs/benchmarks.md show
+bench-results: $(BENCH_BIN) $(APP)
+	@$(BENCH_ENV) SOTTO="$(abspath $(APP))" bench/results.sh $(BENCH_BIN)
+	@bench/tables.sh
+
+#: bench-tables   the tables of README and docs/benchmarks.md from bench/results
+bench-tables:
+	@bench/tables.sh
 
 # ---- Data, installation -----------------------------------------------------
 
@@ -307,6 +333,7 @@ help:
 -include $(LIB_OBJ:.o=.d) $(APP_OBJ:.o=.d) $(TEST_HELP_OBJ:.o=.d)
 -include $(TEST_SRC:%.c=$(B)/%.d) $(CT_SRC:%.c=$(B)/%.d)
 -include $(BENCH_SRC:%.c=$(B)/%.d)
+-include $(TOUR_SRC:%.c=$(B)/%.d)
 -include $(BENCH_HELP_OBJ:.o=.d) $(patsubst %.c,$(B)/%.d,$(wildcard tests/fuzz/*.c))
 
 .SECONDARY:
