@@ -9,6 +9,8 @@
 
 #include <immintrin.h>
 
+#include "ntt/avx2_internal.h"
+
 #define LANES 4
 /* Pairs of a chunk at most: both halves of 3 words are then read from the
  * first-level cache. */
@@ -26,6 +28,7 @@
 
 typedef __m256i vec;
 typedef __m256d vec_real;
+typedef avx2_modulus vec_field;
 
 static inline vec vec_zero(void)
 {
@@ -42,23 +45,22 @@ static inline vec vec_all64(uint64_t x)
     return _mm256_set1_epi64x((long long)x);
 }
 
-static inline vec vec_load(const void *from)
+static inline vec vec_load_words(const void *from)
 {
     return _mm256_load_si256(from);
 }
 
-static inline void vec_store(void *to, vec v)
+static inline void vec_store_words(void *to, vec v)
 {
     _mm256_store_si256(to, v);
 }
 
-static inline vec vec_load_any(const void *from)
+static inline vec vec_load(const uint64_t *from)
 {
-    return _mm256_loadu_si256(from);
+    return _mm256_load_si256((const __m256i *)(const void *)from);
 }
 
-/* Past the caches: results are more than these hold, and lines that are written
- * whole need not be read. */
+/* Past the caches. */
 static inline void vec_stream(void *to, vec v)
 {
     _mm256_stream_si256(to, v);
@@ -72,6 +74,26 @@ static inline vec vec_add(vec a, vec b)
 static inline vec vec_shift(vec v, unsigned bits)
 {
     return _mm256_sll_epi64(v, _mm_cvtsi32_si128((int)bits));
+}
+
+/* x - q where that is not negative, else x.   range: x < 2^63 */
+static inline vec vec_correct(vec x, vec q)
+{
+    const vec r = _mm256_sub_epi64(x, q);
+    const vec negative = _mm256_cmpgt_epi64(_mm256_setzero_si256(), r);
+    return _mm256_add_epi64(r, _mm256_and_si256(q, negative));
+}
+
+static inline vec_field vec_field_of(const zq_modulus *mod)
+{
+    return avx2_modulus_of(mod);
+}
+
+/* x·y mod q, in [0,q). */
+static inline vec vec_product(const uint64_t *x, const uint64_t *y,
+                              const vec_field *by)
+{
+    return avx2_residue(avx2_product(x, y, *by), *by);
 }
 
 /* ---- Words --------------------------------------------------------------- */
@@ -189,6 +211,29 @@ static inline vec vec_remainder(vec total, vec_real size, vec q,
 }
 
 #include "ntt/gemm_kernel_internal.h"
+
+void ntt_gemm_pack_avx2(void *packed, const ntt_gemm *job,
+                         const zq_modulus *mod)
+{
+    pack(packed, job, mod);
+}
+
+void ntt_gemm_run_avx2(const void *packed, const ntt_gemm_columns *columns,
+                        const zq_modulus *mod, void *scratch)
+{
+    run(packed, columns, mod, scratch);
+}
+
+size_t ntt_gemm_packed_bytes_avx2(const ntt_gemm *job, const zq_modulus *mod)
+{
+    (void)mod;
+    return packed_bytes(job);
+}
+
+size_t ntt_gemm_run_scratch_avx2(const ntt_gemm *job, const zq_modulus *mod)
+{
+    return run_scratch(job->k, mod);
+}
 
 size_t ntt_gemm_scratch_avx2(const ntt_gemm *job, const zq_modulus *mod)
 {

@@ -5,9 +5,12 @@
 #include "base/secret.h"
 #include "ntt/simd_internal.h"
 
-#if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512DQ__)
+#if defined(__AVX512VNNI__) && defined(__AVX512BW__) && \
+    defined(__AVX512DQ__) && defined(__AVX512IFMA__)
 
 #include <immintrin.h>
+
+#include "ntt/ifma_internal.h"
 
 #define LANES 8
 /* Pairs of a chunk at most; longer ones cost nothing. */
@@ -18,12 +21,20 @@
             f(2, 4) f(3, 4) f(4, 4) f(5, 4) f(6, 4)
 #define VEC_PIN(v) SOTTO_PIN("v", v)
 
-typedef __m512i vec;
 typedef __m512d vec_real;
+typedef ifma_barrett vec_field;
 
-static inline vec vec_zero(void)
+static inline vec_field vec_field_of(const zq_modulus *mod)
 {
-    return _mm512_setzero_si512();
+    return ifma_barrett_of(mod);
+}
+
+/* x·y mod q, in [0,q). */
+static inline vec vec_product(const uint64_t *x, const uint64_t *y,
+                              const vec_field *by)
+{
+    return vec_correct(
+        ifma_multiply(vec_zero(), vec_load(x), vec_load(y), by), by->q);
 }
 
 static inline vec vec_all32(int32_t x)
@@ -36,31 +47,20 @@ static inline vec vec_all64(uint64_t x)
     return _mm512_set1_epi64((long long)x);
 }
 
-static inline vec vec_load(const void *from)
+static inline vec vec_load_words(const void *from)
 {
     return _mm512_load_si512(from);
 }
 
-static inline void vec_store(void *to, vec v)
+static inline void vec_store_words(void *to, vec v)
 {
     _mm512_store_si512(to, v);
 }
 
-static inline vec vec_load_any(const void *from)
-{
-    return _mm512_loadu_si512(from);
-}
-
-/* Past the caches: results are more than these hold, and lines that are written
- * whole need not be read. */
+/* Past the caches. */
 static inline void vec_stream(void *to, vec v)
 {
     _mm512_stream_si512(to, v);
-}
-
-static inline vec vec_add(vec a, vec b)
-{
-    return _mm512_add_epi64(a, b);
 }
 
 static inline vec vec_shift(vec v, unsigned bits)
@@ -159,6 +159,29 @@ static inline vec vec_remainder(vec total, vec_real size, vec q,
 }
 
 #include "ntt/gemm_kernel_internal.h"
+
+void ntt_gemm_pack_ifma(void *packed, const ntt_gemm *job,
+                         const zq_modulus *mod)
+{
+    pack(packed, job, mod);
+}
+
+void ntt_gemm_run_ifma(const void *packed, const ntt_gemm_columns *columns,
+                        const zq_modulus *mod, void *scratch)
+{
+    run(packed, columns, mod, scratch);
+}
+
+size_t ntt_gemm_packed_bytes_ifma(const ntt_gemm *job, const zq_modulus *mod)
+{
+    (void)mod;
+    return packed_bytes(job);
+}
+
+size_t ntt_gemm_run_scratch_ifma(const ntt_gemm *job, const zq_modulus *mod)
+{
+    return run_scratch(job->k, mod);
+}
 
 size_t ntt_gemm_scratch_ifma(const ntt_gemm *job, const zq_modulus *mod)
 {

@@ -43,15 +43,18 @@ typedef struct gemm_tile {
                                * in 16-bit words; NULL: the panel holds pairs */
     const int32_t *weight;    /* [weight_words][n_pairs][rows]: low half the
                                * first of the pair, high half the second */
-    const uint64_t *constant; /* [rows] h·Σw + offset mod q */
-    uint64_t *const *out;     /* [rows] */
+    size_t first_row;         /* of the job */
+    /* [rows]: h·Σw mod q; the same plus the offset */
+    const uint64_t *constant[2];
 } gemm_tile;
 
 /* A job cut into tiles. */
 typedef struct gemm_tiles {
     size_t n_tiles;
     const gemm_tile *tile;
+    size_t k;      /* of the job */
     int x_words;   /* 2 … GEMM_MAX_X_WORDS */
+    bool gathered; /* tiles say where their inputs are */
     bool is_short; /* |Σ w·(x-h)| + q < 2^63 */
 } gemm_tiles;
 

@@ -35,9 +35,9 @@
 #define LINE_WORDS 8 /* of a cache line */
 #define MAX_SUMS 24
 #ifdef __clang__
-#define UNROLL _Pragma("clang loop unroll(full)")
+#define UNROLL_ALL _Pragma("clang loop unroll(full)")
 #else
-#define UNROLL _Pragma("GCC unroll 24")
+#define UNROLL_ALL _Pragma("GCC unroll 24")
 #endif
 #define INLINE static inline __attribute__((always_inline))
 
@@ -48,7 +48,7 @@ typedef vec half_sums[MAX_SUMS];
  * its columns lie in another page for every input, where the processor does
  * not look ahead by itself. */
 typedef struct lookahead {
-    const uint64_t *const *row; /* the inputs of the job … */
+    const ntt_gemm_row *row; /* the inputs … */
     size_t k;                   /* … and their number */
     size_t at;                  /* the next input … */
     size_t column;              /* … the first column of its line … */
@@ -56,7 +56,7 @@ typedef struct lookahead {
 } lookahead;
 
 /* The inputs for n_pairs requests; the job has at least as many. */
-static inline const uint64_t *const *look_ahead(lookahead *next, size_t n_pairs)
+static inline const ntt_gemm_row *look_ahead(lookahead *next, size_t n_pairs)
 {
     if (next->at >= next->k) {
         next->at = 0;
@@ -85,10 +85,10 @@ INLINE vec load_pair(const chunk_input *from, size_t p, const int b,
     const size_t at = (size_t)b * COLUMNS;
     if (!gathered) {
         const size_t row = 2 * p + (size_t)high;
-        return vec_load(from->panel + row * (size_t)words * COLUMNS + at);
+        return vec_load_words(from->panel + row * (size_t)words * COLUMNS + at);
     }
-    const vec u = vec_load(from->panel + from->in[2 * p] + at);
-    const vec v = vec_load(from->panel + from->in[2 * p + 1] + at);
+    const vec u = vec_load_words(from->panel + from->in[2 * p] + at);
+    const vec v = vec_load_words(from->panel + from->in[2 * p + 1] + at);
     return high ? vec_unpack_high(u, v) : vec_unpack_low(u, v);
 }
 
@@ -99,38 +99,38 @@ INLINE void dot(vec *restrict sums, const chunk_input *from, lookahead *next,
                 const int rows, const int words, const int high,
                 const int gathered)
 {
-    const uint64_t *const *ahead = look_ahead(next, from->n_pairs);
+    const ntt_gemm_row *ahead = look_ahead(next, from->n_pairs);
     const size_t column = next->column;
     const int32_t *weight = from->weight;
     vec s[MAX_SUMS];
-    UNROLL
+    UNROLL_ALL
     for (int i = 0; i < rows * words; i++) {
         s[i] = vec_zero();
     }
     for (size_t p = 0; p < from->n_pairs; p++) {
         vec x[GEMM_MAX_X_WORDS];
-        _mm_prefetch((const char *)(ahead[p] + column), _MM_HINT_T1);
-        UNROLL
+        _mm_prefetch((const char *)(ahead[p].x + column), _MM_HINT_T1);
+        UNROLL_ALL
         for (int b = 0; b < words; b++) {
             x[b] = load_pair(from, p, b, words, high, gathered);
         }
-        UNROLL
+        UNROLL_ALL
         for (int r = 0; r < rows; r++) {
             const vec w = vec_all32(weight[r]);
-            UNROLL
+            UNROLL_ALL
             for (int b = 0; b < words; b++) {
                 s[r * words + b] = vec_dot(s[r * words + b], x[b], w);
             }
         }
         weight += rows;
-        UNROLL
+        UNROLL_ALL
         for (int i = 0; i < rows * words; i++) {
             VEC_PIN(s[i]);
         }
     }
-    UNROLL
+    UNROLL_ALL
     for (int i = 0; i < rows * words; i++) {
-        vec_store(sums + i, s[i]);
+        vec_store_words(sums + i, s[i]);
     }
 }
 
@@ -174,25 +174,46 @@ static size_t max_rows(int words)
 
 /* ---- Panels -------------------------------------------------------------- */
 
-/* Columns [LANES·quarter, …) of a row, zeros behind its end; less h, with 2^15
- * added to each word so that words do not borrow. */
-INLINE vec load_quarter(const uint64_t *row, size_t quarter, size_t n_columns,
-                        vec bias)
+/* What the columns of a panel are made with. */
+typedef struct splitter {
+    vec bias; /* 2^15 in each word, so that words do not borrow, less h */
+    vec q;
+    vec_field field;
+} splitter;
+
+/* Four quarters of a row from `at` on, zeros behind its end. */
+INLINE void load_row(vec *x, const ntt_gemm_row *row, size_t at,
+                     size_t n_columns, const splitter *by)
 {
-    const vec x = LANES * quarter < n_columns
-                      ? vec_load_any(row + LANES * quarter)
-                      : vec_zero();
-    return vec_add(x, bias);
+    UNROLL_ALL
+    for (size_t i = 0; i < 4; i++) {
+        if (LANES * i >= n_columns) {
+            x[i] = vec_zero();
+        } else if (row->y == NULL) {
+            x[i] = vec_load(row->x + at + LANES * i);
+        } else {
+            x[i] = vec_product(row->x + at + LANES * i,
+                               row->y + at + LANES * i, &by->field);
+        }
+    }
+    if (row->twice) {
+        UNROLL_ALL
+        for (size_t i = 0; i < 4; i++) {
+            x[i] = vec_correct(vec_add(x[i], x[i]), by->q);
+        }
+    }
 }
 
 /* Splits up to COLUMNS columns of one input into words. */
-INLINE void split_row(vec *x, const uint64_t *row, size_t n_columns, vec bias,
-                      const int words)
+INLINE void split_row(vec *x, const ntt_gemm_row *row, size_t at,
+                      size_t n_columns, const splitter *by, const int words)
 {
-    const vec q0 = load_quarter(row, 0, n_columns, bias);
-    const vec q2 = load_quarter(row, 1, n_columns, bias);
-    const vec q1 = load_quarter(row, 2, n_columns, bias);
-    const vec q3 = load_quarter(row, 3, n_columns, bias);
+    vec c[4]; /* in order of columns: quarters 0, 2, 1, 3 */
+    load_row(c, row, at, n_columns, by);
+    const vec q0 = vec_add(c[0], by->bias);
+    const vec q2 = vec_add(c[1], by->bias);
+    const vec q1 = vec_add(c[2], by->bias);
+    const vec q3 = vec_add(c[3], by->bias);
     vec a = vec_even_halves(q0, q1);
     vec b = vec_even_halves(q2, q3);
     x[0] = vec_flip_signs(vec_even_words(a, b));
@@ -206,15 +227,16 @@ INLINE void split_row(vec *x, const uint64_t *row, size_t n_columns, vec bias,
 }
 
 /* Fills a panel of inputs. */
-INLINE void fill_inputs(int16_t *panel, const ntt_gemm *job, size_t column,
-                        size_t n_columns, vec bias, const int words)
+INLINE void fill_inputs(int16_t *panel, const ntt_gemm_row *row, size_t k,
+                        size_t at, size_t n_columns, const splitter *by,
+                        const int words)
 {
-    for (size_t i = 0; i < job->k; i++) {
+    for (size_t i = 0; i < k; i++) {
         vec x[GEMM_MAX_X_WORDS];
-        split_row(x, job->in[i] + column, n_columns, bias, words);
-        UNROLL
+        split_row(x, row + i, at, n_columns, by, words);
+        UNROLL_ALL
         for (int b = 0; b < words; b++) {
-            vec_store(panel, x[b]);
+            vec_store_words(panel, x[b]);
             panel += COLUMNS;
         }
     }
@@ -222,37 +244,38 @@ INLINE void fill_inputs(int16_t *panel, const ntt_gemm *job, size_t column,
 
 /* Fills a panel of pairs: the low halves of all words, then the high ones. An
  * odd last input is its own partner. */
-INLINE void fill_pairs(int16_t *panel, const ntt_gemm *job, size_t column,
-                       size_t n_columns, vec bias, const int words)
+INLINE void fill_pairs(int16_t *panel, const ntt_gemm_row *row, size_t k,
+                       size_t at, size_t n_columns, const splitter *by,
+                       const int words)
 {
-    for (size_t i = 0; i < job->k; i += 2) {
-        const size_t partner = i + 1 < job->k ? i + 1 : i;
+    for (size_t i = 0; i < k; i += 2) {
+        const size_t partner = i + 1 < k ? i + 1 : i;
         vec u[GEMM_MAX_X_WORDS], v[GEMM_MAX_X_WORDS];
-        split_row(u, job->in[i] + column, n_columns, bias, words);
-        split_row(v, job->in[partner] + column, n_columns, bias, words);
-        UNROLL
+        split_row(u, row + i, at, n_columns, by, words);
+        split_row(v, row + partner, at, n_columns, by, words);
+        UNROLL_ALL
         for (int b = 0; b < words; b++) {
-            vec_store(panel, vec_unpack_low(u[b], v[b]));
-            vec_store(panel + (size_t)words * COLUMNS,
-                      vec_unpack_high(u[b], v[b]));
+            vec_store_words(panel, vec_unpack_low(u[b], v[b]));
+            vec_store_words(panel + (size_t)words * COLUMNS,
+                            vec_unpack_high(u[b], v[b]));
             panel += COLUMNS;
         }
         panel += (size_t)words * COLUMNS;
     }
 }
 
-/* Fills a panel of the kind that the job's tiles read, from `column` on. */
-INLINE void fill_panel(int16_t *panel, const ntt_gemm *job, size_t column,
-                       const zq_modulus *mod, const int words)
+/* Fills a panel of the kind that the tiles read, from column `at` on. */
+INLINE void fill_panel(int16_t *panel, const gemm_tiles *tiles,
+                       const ntt_gemm_columns *columns, size_t at,
+                       const splitter *by, const int words)
 {
-    const size_t left = job->n - column;
-    const vec bias = vec_all64(UINT64_C(0x8000800080008000) - (mod->q >> 1));
-    if (job->n_blocks > 0) {
-        fill_inputs(panel, job, column, left, bias, words);
+    const size_t left = columns->n - at;
+    if (tiles->gathered) {
+        fill_inputs(panel, columns->in, tiles->k, at, left, by, words);
     } else if (left < COLUMNS) {
-        fill_pairs(panel, job, column, left, bias, words);
+        fill_pairs(panel, columns->in, tiles->k, at, left, by, words);
     } else {
-        fill_pairs(panel, job, column, COLUMNS, bias, words);
+        fill_pairs(panel, columns->in, tiles->k, at, COLUMNS, by, words);
     }
 }
 
@@ -273,12 +296,26 @@ static void add_chunk(wide_sums wide, const vec *sums, int n_sums,
     }
 }
 
-/* What reductions need of a modulus. */
+/* What reductions need of a modulus, and where their results go. */
 typedef struct reducer {
     vec q;
     vec_real inverse; /* 1/q, rounded */
     bool is_short;
+    bool add_offset;
+    bool is_last; /* ntt_gemm_columns.is_last */
+    uint64_t *const *out;
 } reducer;
+
+/* Past the caches where results are more than these hold: lines that are
+ * written whole need not be read. */
+INLINE void put(uint64_t *to, vec v, bool is_last)
+{
+    if (is_last) {
+        vec_stream(to, v);
+    } else {
+        vec_store_words(to, v);
+    }
+}
 
 /* Σ_b 2^(16b)·s[b] + constant mod q.
  * With |Σ w·(x-h)| <= 2^45·h the quotient t by q is below 2^44 + 1. Its
@@ -291,13 +328,13 @@ INLINE vec reduce(const vec *s, vec constant, const reducer *by,
 {
     const vec s0 = vec_add(s[0], constant);
     vec total = s[words - 1];
-    UNROLL
+    UNROLL_ALL
     for (int b = words - 2; b >= 0; b--) {
         total = vec_add(vec_shift(total, 16), b == 0 ? s0 : s[b]);
     }
     vec_real size = vec_to_real(by->is_short ? total : s[words - 1]);
     if (!by->is_short) {
-        UNROLL
+        UNROLL_ALL
         for (int b = words - 2; b >= 0; b--) {
             size = vec_append_word(size, vec_to_real(b == 0 ? s0 : s[b]));
         }
@@ -312,20 +349,20 @@ INLINE void finish(const gemm_tile *tile, size_t column, size_t n_columns,
                    const int words)
 {
     for (size_t r = 0; r < tile->rows; r++) {
-        uint64_t *out = tile->out[r] + column;
-        const vec constant = vec_all64(tile->constant[r]);
+        uint64_t *out = by->out[tile->first_row + r] + column;
+        const vec constant = vec_all64(tile->constant[by->add_offset][r]);
         vec low[GEMM_MAX_X_WORDS], high[GEMM_MAX_X_WORDS];
-        UNROLL
+        UNROLL_ALL
         for (int b = 0; b < words; b++) {
             const size_t at = r * (size_t)words + (size_t)b;
             low[b] = sums != NULL ? vec_widen_low(sums[at]) : wide[at][0];
             high[b] = sums != NULL ? vec_widen_high(sums[at]) : wide[at][1];
         }
         if (n_columns > 0) {
-            vec_stream(out, reduce(low, constant, by, words));
+            put(out, reduce(low, constant, by, words), by->is_last);
         }
         if (n_columns > LANES) {
-            vec_stream(out + LANES, reduce(high, constant, by, words));
+            put(out + LANES, reduce(high, constant, by, words), by->is_last);
         }
     }
 }
@@ -370,38 +407,88 @@ INLINE void run_tile(const gemm_tile *tile, const int16_t *panel, size_t column,
     finish(tile, column + HALF, of_high, NULL, wide[1], by, words);
 }
 
-/* 16-bit words of a panel: an odd last input is counted twice. */
-static size_t panel_words_of(const ntt_gemm *job, const zq_modulus *mod)
+/* 16-bit words of a panel of k inputs: an odd last one is counted twice. */
+static size_t panel_words_of(size_t k, int words)
 {
-    return (job->k + 1) / 2 * 2 * (size_t)ntt_gemm_x_words(mod) * COLUMNS;
+    return (k + 1) / 2 * 2 * (size_t)words * COLUMNS;
+}
+
+/* ntt_kernels.gemm_run_scratch. */
+static size_t run_scratch(size_t k, const zq_modulus *mod)
+{
+    return sotto_arena_need(panel_words_of(k, ntt_gemm_x_words(mod)),
+                            sizeof(int16_t));
+}
+
+/* ntt_kernels.gemm_packed_bytes. */
+static size_t packed_bytes(const ntt_gemm *job)
+{
+    return sotto_arena_need(1, sizeof(gemm_tiles)) + ntt_gemm_tiles_need(job);
 }
 
 /* ntt_kernels.gemm_scratch. */
 static size_t scratch_need(const ntt_gemm *job, const zq_modulus *mod)
 {
-    return sotto_arena_need(panel_words_of(job, mod), sizeof(int16_t)) +
-           ntt_gemm_tiles_need(job);
+    return packed_bytes(job) + run_scratch(job->k, mod) +
+           sotto_arena_need(job->k, sizeof(ntt_gemm_row));
 }
 
-/* Works through the columns of a job whose residues take `words` words. */
-INLINE void run_job(const ntt_gemm *job, const zq_modulus *mod, int16_t *panel,
-                    const gemm_tiles *tiles, const int words)
+/* ntt_kernels.gemm_pack. */
+static void pack(void *packed, const ntt_gemm *job, const zq_modulus *mod)
 {
-    const reducer by = {.q = vec_all64(mod->q),
+    sotto_arena arena = {.base = packed, .capacity = packed_bytes(job)};
+    gemm_tiles *tiles = sotto_arena_take(&arena, 1, sizeof *tiles);
+    const int words = ntt_gemm_x_words(mod);
+    *tiles = ntt_gemm_tiles_make(job, mod, max_rows(words), COLUMNS, MAX_CHUNK,
+                                 &arena);
+}
+
+/* Works through columns whose residues take `words` words. */
+INLINE void run_columns(const gemm_tiles *tiles,
+                        const ntt_gemm_columns *columns, const zq_modulus *mod,
+                        int16_t *panel, const int words)
+{
+    const reducer to = {.q = vec_all64(mod->q),
                         .inverse = vec_inverse(mod->q),
-                        .is_short = tiles->is_short};
-    for (size_t column = 0; column < job->n; column += COLUMNS) {
-        const size_t left = job->n - column;
+                        .is_short = tiles->is_short,
+                        .add_offset = columns->add_offset,
+                        .is_last = columns->is_last,
+                        .out = columns->out};
+    const splitter by = {
+        .bias = vec_all64(UINT64_C(0x8000800080008000) - (mod->q >> 1)),
+        .q = vec_all64(mod->q),
+        .field = vec_field_of(mod)};
+    for (size_t at = 0; at < columns->n; at += COLUMNS) {
+        const size_t left = columns->n - at;
         const size_t n_columns = left < COLUMNS ? left : COLUMNS;
-        lookahead next = {.row = job->in,
-                          .k = job->k,
-                          .column = column + COLUMNS,
-                          .last_column = column + 2 * COLUMNS - LINE_WORDS};
-        fill_panel(panel, job, column, mod, words);
+        const bool is_end = left <= COLUMNS && !columns->look_ahead;
+        const size_t ahead = is_end ? at : at + COLUMNS;
+        lookahead next = {.row = columns->in,
+                          .k = tiles->k,
+                          .column = ahead,
+                          .last_column = ahead + COLUMNS - LINE_WORDS};
+        fill_panel(panel, tiles, columns, at, &by, words);
         for (size_t t = 0; t < tiles->n_tiles; t++) {
-            run_tile(&tiles->tile[t], panel, column, n_columns, &next, &by,
-                     words);
+            run_tile(&tiles->tile[t], panel, at, n_columns, &next, &to, words);
         }
+    }
+    if (columns->is_last) {
+        _mm_sfence(); /* vec_stream is not ordered with other stores */
+    }
+}
+
+/* ntt_kernels.gemm_run. */
+static void run(const void *packed, const ntt_gemm_columns *columns,
+                const zq_modulus *mod, void *scratch)
+{
+    const gemm_tiles *tiles = packed;
+    int16_t *panel = scratch;
+    if (tiles->x_words == 2) {
+        run_columns(tiles, columns, mod, panel, 2);
+    } else if (tiles->x_words == 3) {
+        run_columns(tiles, columns, mod, panel, 3);
+    } else {
+        run_columns(tiles, columns, mod, panel, 4);
     }
 }
 
@@ -409,20 +496,20 @@ INLINE void run_job(const ntt_gemm *job, const zq_modulus *mod, int16_t *panel,
 static void multiply(const ntt_gemm *job, const zq_modulus *mod, void *scratch)
 {
     sotto_arena arena = {.base = scratch, .capacity = scratch_need(job, mod)};
-    int16_t *panel =
-        sotto_arena_take(&arena, panel_words_of(job, mod), sizeof *panel);
-    const int words = ntt_gemm_x_words(mod);
-    const gemm_tiles tiles = ntt_gemm_tiles_make(job, mod, max_rows(words),
-                                                 COLUMNS, MAX_CHUNK, &arena);
-    SOTTO_ASSERT(panel != NULL);
-    if (words == 2) {
-        run_job(job, mod, panel, &tiles, 2);
-    } else if (words == 3) {
-        run_job(job, mod, panel, &tiles, 3);
-    } else {
-        run_job(job, mod, panel, &tiles, 4);
+    void *packed = sotto_arena_take(&arena, packed_bytes(job), 1);
+    void *rest = sotto_arena_take(&arena, run_scratch(job->k, mod), 1);
+    ntt_gemm_row *row = sotto_arena_take(&arena, job->k, sizeof *row);
+    SOTTO_ASSERT(packed != NULL && rest != NULL && row != NULL);
+    for (size_t i = 0; i < job->k; i++) {
+        row[i] = (ntt_gemm_row){.x = job->in[i]};
     }
-    _mm_sfence(); /* vec_stream is not ordered with other stores */
+    const ntt_gemm_columns columns = {.n = job->n,
+                                      .in = row,
+                                      .out = job->out,
+                                      .add_offset = true,
+                                      .is_last = true};
+    pack(packed, job, mod);
+    run(packed, &columns, mod, rest);
 }
 
 #endif

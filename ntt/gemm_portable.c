@@ -39,16 +39,34 @@
 #define WEIGHT_WORD_BITS 11
 #define WEIGHT_WORD_MAX ((int64_t)1 << (WEIGHT_WORD_BITS - 1))
 
-/* How a job is cut, and the parts of its scratch memory. */
-typedef struct gemm_cut {
+/* One block of a job, made ready. */
+typedef struct gemm_part {
+    size_t m;
+    size_t first_row; /* of the job */
+    size_t k;
     size_t k_padded; /* k rounded up to 8 */
     size_t chunk;    /* terms of one dot product, a multiple of 8 */
-    int x_words;
     int weight_words;
-    int16_t *weight; /* [weight_words][m][k_padded] */
-    int16_t *panel;  /* [x_words][PANEL_COLUMNS][PANEL_STRIDE] */
-    int64_t *sum;    /* [m][x_words][PANEL_COLUMNS] */
-} gemm_cut;
+    const uint32_t *in; /* [k] inputs of the job; NULL: all, in order */
+    int16_t *weight;    /* [weight_words][m][k_padded] */
+} gemm_part;
+
+/* A job made ready. */
+typedef struct gemm_packed {
+    size_t n_parts;
+    const gemm_part *part;
+    const uint64_t *offset; /* [m of the job] */
+    size_t max_m, max_k;    /* of the parts */
+    int x_words;
+    bool is_short; /* |Σ w·x| < 2^63 */
+} gemm_packed;
+
+/* Where a panel is worked on. */
+typedef struct gemm_work {
+    int16_t *panel;    /* [x_words][PANEL_COLUMNS][PANEL_STRIDE] */
+    int64_t *sum;      /* [m of the part][x_words][PANEL_COLUMNS] */
+    ntt_gemm_row *row; /* [k of the part] */
+} gemm_work;
 
 uint64_t ntt_gemm_row_norm(const int32_t *weight, size_t m, size_t k)
 {
@@ -100,60 +118,74 @@ static size_t padded_weights(const ntt_gemm *job)
                               : job->n_weights + 7 * job->m;
 }
 
-size_t ntt_gemm_scratch_portable(const ntt_gemm *job, const zq_modulus *mod)
+static size_t count_parts(const ntt_gemm *job)
 {
-    const size_t x_words = (size_t)residue_words(mod->q);
-    const size_t rows = job->n_blocks == 0 ? 0 : job->block_k;
-    return sotto_arena_need((size_t)weight_words(job->row_norm) *
-                                padded_weights(job),
-                            sizeof(int16_t)) +
-           sotto_arena_need(x_words * PANEL_COLUMNS * PANEL_STRIDE,
-                            sizeof(int16_t)) +
-           sotto_arena_need(job->m * x_words * PANEL_COLUMNS, sizeof(int64_t)) +
-           sotto_arena_need(rows, sizeof(uint64_t *));
+    return job->n_blocks == 0 ? 1 : job->n_blocks;
 }
 
-static uint64_t largest_of(const ntt_gemm *job)
+/* Places of inputs of all blocks. */
+static size_t count_places(const ntt_gemm *job)
+{
+    return job->n_blocks == 0 ? 0 : job->n_weights;
+}
+
+size_t ntt_gemm_packed_bytes_portable(const ntt_gemm *job,
+                                      const zq_modulus *mod)
+{
+    (void)mod;
+    return sotto_arena_need(1, sizeof(gemm_packed)) +
+           sotto_arena_need(count_parts(job), sizeof(gemm_part)) +
+           sotto_arena_need(job->m, sizeof(uint64_t)) +
+           sotto_arena_need(count_places(job), sizeof(uint32_t)) +
+           sotto_arena_need((size_t)weight_words(job->row_norm) *
+                                padded_weights(job),
+                            sizeof(int16_t));
+}
+
+/* Scratch of products with parts of at most m rows and k inputs. */
+static size_t work_bytes(size_t m, size_t k, int x_words)
+{
+    const size_t columns = (size_t)x_words * PANEL_COLUMNS;
+    return sotto_arena_need(columns * PANEL_STRIDE, sizeof(int16_t)) +
+           sotto_arena_need(m * columns, sizeof(int64_t)) +
+           sotto_arena_need(k, sizeof(ntt_gemm_row));
+}
+
+size_t ntt_gemm_run_scratch_portable(const ntt_gemm *job, const zq_modulus *mod)
+{
+    const size_t k = job->n_blocks == 0 ? job->k : job->block_k;
+    return work_bytes(job->m, k, residue_words(mod->q));
+}
+
+size_t ntt_gemm_scratch_portable(const ntt_gemm *job, const zq_modulus *mod)
+{
+    return ntt_gemm_packed_bytes_portable(job, mod) +
+           ntt_gemm_run_scratch_portable(job, mod) +
+           sotto_arena_need(job->k, sizeof(ntt_gemm_row));
+}
+
+static uint64_t largest_of(const int32_t *weight, size_t n)
 {
     uint32_t largest = 0;
-    for (size_t i = 0; i < job->m * job->k; i++) {
-        const int32_t w = job->weight[i];
+    for (size_t i = 0; i < n; i++) {
+        const int32_t w = weight[i];
         const uint32_t a = w < 0 ? 0u - (uint32_t)w : (uint32_t)w;
         largest = a > largest ? a : largest;
     }
     return largest;
 }
 
-static gemm_cut make_cut(const ntt_gemm *job, const zq_modulus *mod,
-                         void *scratch)
-{
-    gemm_cut cut = {.k_padded = (job->k + 7) / 8 * 8,
-                    .x_words = residue_words(mod->q),
-                    .weight_words = weight_words(largest_of(job))};
-    sotto_arena arena = {.base = scratch,
-                         .used = 0,
-                         .capacity = ntt_gemm_scratch_portable(job, mod)};
-    const size_t x_words = (size_t)cut.x_words;
-    cut.panel = sotto_arena_take(&arena, x_words * PANEL_COLUMNS * PANEL_STRIDE,
-                                 sizeof *cut.panel);
-    cut.sum = sotto_arena_take(&arena, job->m * x_words * PANEL_COLUMNS,
-                               sizeof *cut.sum);
-    cut.weight = sotto_arena_take(&arena, (size_t)cut.weight_words * job->m,
-                                  cut.k_padded * sizeof *cut.weight);
-    return cut;
-}
-
 /* Splits the weights into words; rows are padded with zeros. */
-static void pack_weights(const gemm_cut *cut, const ntt_gemm *job)
+static void pack_weights(const gemm_part *part, const int32_t *weight)
 {
-    const size_t plane = job->m * cut->k_padded;
-    memset(cut->weight, 0,
-           (size_t)cut->weight_words * plane * sizeof *cut->weight);
-    for (size_t o = 0; o < job->m; o++) {
-        for (size_t i = 0; i < job->k; i++) {
-            int64_t w = job->weight[o * job->k + i];
-            int16_t *word = cut->weight + o * cut->k_padded + i;
-            for (int a = 1; a < cut->weight_words; a++) {
+    const size_t plane = part->m * part->k_padded;
+    memset(part->weight, 0,
+           (size_t)part->weight_words * plane * sizeof *part->weight);
+    for (size_t o = 0; o < part->m; o++) {
+        for (size_t i = 0; i < part->k; i++) {
+            int64_t w = weight[o * part->k + i];
+            int16_t *word = part->weight + o * part->k_padded + i;
+            for (int a = 1; a < part->weight_words; a++) {
                 const int64_t low =
                     ((w + WEIGHT_WORD_MAX) & (2 * WEIGHT_WORD_MAX - 1)) -
                     WEIGHT_WORD_MAX;
@@ -167,9 +199,9 @@ static void pack_weights(const gemm_cut *cut, const ntt_gemm *job)
 }
 
 /* True when no row of any chunk passes NORM_LIMIT. */
-static bool chunk_fits(const gemm_cut *cut, size_t m)
+static bool chunk_fits(const gemm_part *cut)
 {
-    const size_t rows = (size_t)cut->weight_words * m;
+    const size_t rows = (size_t)cut->weight_words * cut->m;
     for (size_t r = 0; r < rows; r++) {
         const int16_t *w = cut->weight + r * cut->k_padded;
         for (size_t first = 0; first < cut->k_padded; first += cut->chunk) {
@@ -190,12 +222,12 @@ static bool chunk_fits(const gemm_cut *cut, size_t m)
 
 /* Cuts the terms into equal chunks, shorter until all fit. 32 terms always
  * fit, since 32·2047 < NORM_LIMIT. */
-static void choose_chunk(gemm_cut *cut, size_t m)
+static void choose_chunk(gemm_part *cut)
 {
     const size_t n_chunks = (cut->k_padded + PANEL_STRIDE - 1) / PANEL_STRIDE;
     size_t len = (cut->k_padded + n_chunks - 1) / n_chunks;
     cut->chunk = (len + 7) / 8 * 8;
-    while (!chunk_fits(cut, m)) {
+    while (!chunk_fits(cut)) {
         cut->chunk = (cut->chunk / 2 + 7) / 8 * 8;
     }
 }
@@ -213,15 +245,15 @@ static inline uint64_t split(uint64_t a, uint64_t q)
 
 /* Packs four rows of a panel: a 4 × 4 transposition of words per column. The
  * first loop has neither branches nor strides, so that it is vectorised. */
-static void pack_rows(int16_t *panel, const uint64_t *const *row, size_t column,
-                      uint64_t q, int x_words)
+static void pack_rows(int16_t *panel, const uint64_t *const *row, uint64_t q,
+                      int x_words)
 {
     const uint64_t half = 0xffffffffu;
     const uint64_t even = 0x0000ffff0000ffffu;
-    const uint64_t *r0 = row[0] + column;
-    const uint64_t *r1 = row[1] + column;
-    const uint64_t *r2 = row[2] + column;
-    const uint64_t *r3 = row[3] + column;
+    const uint64_t *r0 = row[0];
+    const uint64_t *r1 = row[1];
+    const uint64_t *r2 = row[2];
+    const uint64_t *r3 = row[3];
     uint64_t word[MAX_X_WORDS][PANEL_COLUMNS];
     for (size_t c = 0; c < PANEL_COLUMNS; c++) {
         const uint64_t t0 = split(r0[c], q);
@@ -245,23 +277,39 @@ static void pack_rows(int16_t *panel, const uint64_t *const *row, size_t column,
     }
 }
 
-/* Packs the terms [first, first + len) of 8 columns. Behind the last row the
- * panel keeps what it has: the weights there are zero. */
-static void pack_panel(const gemm_cut *cut, const ntt_gemm *job, size_t column,
-                       size_t first, size_t len, uint64_t q)
+/* The columns of a row from `at` on, made in `products` where the row is not in
+ * memory as it is. */
+static const uint64_t *columns_of(uint64_t *products, const ntt_gemm_row *row,
+                                  size_t at, const zq_modulus *mod)
+{
+    if (row->y == NULL && !row->twice) {
+        return row->x + at;
+    }
+    for (size_t c = 0; c < PANEL_COLUMNS; c++) {
+        uint64_t x = row->x[at + c];
+        if (row->y != NULL) {
+            x = zq_mul(x, row->y[at + c], mod);
+        }
+        products[c] = row->twice ? zq_add(x, x, mod->q) : x;
+    }
+    return products;
+}
+
+/* Packs `rows` terms of 8 columns. Behind the last row the panel keeps what it
+ * has, up to four rows: the weights there are zero. */
+static void pack_panel(int16_t *panel, int x_words, const ntt_gemm_row *row,
+                       size_t rows, size_t at, const zq_modulus *mod)
 {
     static const uint64_t zeros[PANEL_COLUMNS] = {0};
-    const size_t rows = job->k - first < len ? job->k - first : len;
-    size_t i = 0;
-    for (; i + 4 <= rows; i += 4) {
-        pack_rows(cut->panel + i, job->in + first + i, column, q, cut->x_words);
-    }
-    if (i < rows) {
-        const uint64_t *row[4];
+    for (size_t i = 0; i < rows; i += 4) {
+        uint64_t products[4][PANEL_COLUMNS];
+        const uint64_t *from[4];
         for (size_t r = 0; r < 4; r++) {
-            row[r] = i + r < rows ? job->in[first + i + r] + column : zeros;
+            from[r] = i + r < rows
+                          ? columns_of(products[r], &row[i + r], at, mod)
+                          : zeros;
         }
-        pack_rows(cut->panel + i, row, 0, q, cut->x_words);
+        pack_rows(panel + i, from, mod->q, x_words);
     }
 }
 
@@ -298,16 +346,18 @@ __attribute__((noinline)) static void dot_panel(int64_t *restrict out,
 }
 
 /* Adds the products of one chunk to all sums. */
-static void add_chunk(const gemm_cut *cut, size_t m, size_t first, size_t len)
+static void add_chunk(const gemm_work *work, const gemm_part *part, int x_words,
+                      size_t first, size_t len)
 {
-    int64_t *sum = cut->sum;
-    for (size_t o = 0; o < m; o++) {
-        for (int b = 0; b < cut->x_words; b++, sum += PANEL_COLUMNS) {
+    int64_t *sum = work->sum;
+    for (size_t o = 0; o < part->m; o++) {
+        for (int b = 0; b < x_words; b++, sum += PANEL_COLUMNS) {
             const int16_t *x =
-                cut->panel + (size_t)b * PANEL_COLUMNS * PANEL_STRIDE;
-            for (int a = 0; a < cut->weight_words; a++) {
-                const int16_t *w =
-                    cut->weight + ((size_t)a * m + o) * cut->k_padded + first;
+                work->panel + (size_t)b * PANEL_COLUMNS * PANEL_STRIDE;
+            for (int a = 0; a < part->weight_words; a++) {
+                const int16_t *w = part->weight +
+                                   ((size_t)a * part->m + o) * part->k_padded +
+                                   first;
                 dot_panel(sum, w, x, len, (int64_t)1 << (WEIGHT_WORD_BITS * a));
             }
         }
@@ -315,11 +365,11 @@ static void add_chunk(const gemm_cut *cut, size_t m, size_t first, size_t len)
 }
 
 /* Σ_b 2^(16b)·sum[b] modulo q for one output and column. */
-static uint64_t recombine(const gemm_cut *cut, const int64_t *sum,
+static uint64_t recombine(const int64_t *sum, int x_words,
                           const zq_modulus *mod)
 {
     zq_i128 total = 0;
-    for (int b = cut->x_words; b-- > 0;) {
+    for (int b = x_words; b-- > 0;) {
         total = total * 65536 + sum[b * PANEL_COLUMNS];
     }
     /* |total| <= 2^45·(q-1)/2, so this makes it positive. */
@@ -328,86 +378,169 @@ static uint64_t recombine(const gemm_cut *cut, const int64_t *sum,
 
 /* The same where |Σ w·x| < 2^63: then 64-bit words that wrap give it exactly.
  */
-static uint64_t recombine_short(const gemm_cut *cut, const int64_t *sum,
+static uint64_t recombine_short(const int64_t *sum, int x_words,
                                 const zq_modulus *mod)
 {
     uint64_t total = 0;
-    for (int b = cut->x_words; b-- > 0;) {
+    for (int b = x_words; b-- > 0;) {
         total = (total << 16) + (uint64_t)sum[b * PANEL_COLUMNS];
     }
     return zq_from_i64((int64_t)total, mod);
 }
 
 /* Reduces all outputs of a panel. */
-static void finish_panel(const gemm_cut *cut, const ntt_gemm *job,
-                         size_t column, const zq_modulus *mod)
+static void finish_panel(const gemm_packed *packed, const gemm_part *part,
+                         const ntt_gemm_columns *columns, size_t at,
+                         const int64_t *sum, const zq_modulus *mod)
 {
-    const bool is_short = ((zq_u128)job->row_norm * (mod->q >> 1)) >> 63 == 0;
-    const int64_t *sum = cut->sum;
-    for (size_t o = 0; o < job->m; o++) {
-        uint64_t *out = job->out[o] + column;
-        const uint64_t offset = job->offset == NULL ? 0 : job->offset[o];
+    for (size_t o = part->first_row; o < part->first_row + part->m; o++) {
+        uint64_t *out = columns->out[o] + at;
+        const uint64_t offset = columns->add_offset ? packed->offset[o] : 0;
         for (size_t c = 0; c < PANEL_COLUMNS; c++) {
-            const uint64_t r = is_short ? recombine_short(cut, sum + c, mod)
-                                        : recombine(cut, sum + c, mod);
+            const uint64_t r =
+                packed->is_short
+                    ? recombine_short(sum + c, packed->x_words, mod)
+                    : recombine(sum + c, packed->x_words, mod);
             out[c] = zq_add(r, offset, mod->q);
         }
-        sum += (size_t)cut->x_words * PANEL_COLUMNS;
-    }
-}
-
-static void multiply_dense(const ntt_gemm *job, const zq_modulus *mod,
-                           void *scratch)
-{
-    gemm_cut cut = make_cut(job, mod, scratch);
-    const size_t n_sums = job->m * (size_t)cut.x_words * PANEL_COLUMNS;
-    memset(cut.panel, 0,
-           (size_t)cut.x_words * PANEL_COLUMNS * PANEL_STRIDE *
-               sizeof *cut.panel);
-    pack_weights(&cut, job);
-    choose_chunk(&cut, job->m);
-    for (size_t column = 0; column < job->n; column += PANEL_COLUMNS) {
-        memset(cut.sum, 0, n_sums * sizeof *cut.sum);
-        for (size_t first = 0; first < cut.k_padded; first += cut.chunk) {
-            const size_t left = cut.k_padded - first;
-            const size_t len = left < cut.chunk ? left : cut.chunk;
-            pack_panel(&cut, job, column, first, len, mod->q);
-            add_chunk(&cut, job->m, first, len);
-        }
-        finish_panel(&cut, job, column, mod);
+        sum += (size_t)packed->x_words * PANEL_COLUMNS;
     }
 }
 
 /* Blocks are dense products of their own: at the width of these registers an
  * input costs less to split again than to gather word by word. */
+static void run_part(const gemm_packed *packed, const gemm_part *part,
+                     const ntt_gemm_columns *columns, const gemm_work *work,
+                     const zq_modulus *mod)
+{
+    const size_t n_sums = part->m * (size_t)packed->x_words * PANEL_COLUMNS;
+    const ntt_gemm_row *row = columns->in;
+    for (size_t i = 0; part->in != NULL && i < part->k; i++) {
+        work->row[i] = columns->in[part->in[i]];
+        row = work->row;
+    }
+    for (size_t at = 0; at < columns->n; at += PANEL_COLUMNS) {
+        memset(work->sum, 0, n_sums * sizeof *work->sum);
+        for (size_t first = 0; first < part->k_padded; first += part->chunk) {
+            const size_t left = part->k_padded - first;
+            const size_t len = left < part->chunk ? left : part->chunk;
+            const size_t rows = part->k - first < len ? part->k - first : len;
+            pack_panel(work->panel, packed->x_words, row + first, rows, at,
+                       mod);
+            add_chunk(work, part, packed->x_words, first, len);
+        }
+        finish_panel(packed, part, columns, at, work->sum, mod);
+    }
+}
+
+void ntt_gemm_run_portable(const void *from, const ntt_gemm_columns *columns,
+                           const zq_modulus *mod, void *scratch)
+{
+    const gemm_packed *packed = from;
+    const size_t panel_columns = (size_t)packed->x_words * PANEL_COLUMNS;
+    sotto_arena arena = {
+        .base = scratch,
+        .capacity = work_bytes(packed->max_m, packed->max_k, packed->x_words)};
+    const gemm_work work = {
+        sotto_arena_take(&arena, panel_columns * PANEL_STRIDE, sizeof(int16_t)),
+        sotto_arena_take(&arena, packed->max_m * panel_columns,
+                         sizeof(int64_t)),
+        sotto_arena_take(&arena, packed->max_k, sizeof(ntt_gemm_row))};
+    SOTTO_ASSERT(work.panel != NULL && work.sum != NULL && work.row != NULL);
+    memset(work.panel, 0, panel_columns * PANEL_STRIDE * sizeof *work.panel);
+    for (size_t i = 0; i < packed->n_parts; i++) {
+        run_part(packed, &packed->part[i], columns, &work, mod);
+    }
+}
+
+/* Makes one block ready. */
+static gemm_part make_part(const ntt_gemm_block *block, size_t first_row,
+                           const int32_t *weight, int16_t *words)
+{
+    gemm_part part = {.m = block->m,
+                      .first_row = first_row,
+                      .k = block->k,
+                      .k_padded = (block->k + 7) / 8 * 8,
+                      .in = block->in,
+                      .weight = words};
+    part.weight_words = weight_words(largest_of(weight, part.m * part.k));
+    pack_weights(&part, weight);
+    choose_chunk(&part);
+    return part;
+}
+
+/* Copies the places of a block's inputs. */
+static const uint32_t *copy_places(uint32_t *to, const ntt_gemm *job,
+                                   const ntt_gemm_block *block)
+{
+    for (size_t i = 0; i < block->k; i++) {
+        SOTTO_ASSERT(block->in[i] < job->k);
+        to[i] = block->in[i];
+    }
+    return to;
+}
+
+/* Takes an array that packed_bytes has room for. */
+static void *take(sotto_arena *arena, size_t count, size_t size)
+{
+    void *array = sotto_arena_take(arena, count, size);
+    SOTTO_ASSERT(array != NULL);
+    return array;
+}
+
+void ntt_gemm_pack_portable(void *memory, const ntt_gemm *job,
+                            const zq_modulus *mod)
+{
+    sotto_arena arena = {.base = memory,
+                         .capacity = ntt_gemm_packed_bytes_portable(job, mod)};
+    const ntt_gemm_block all = {.m = job->m, .k = job->k};
+    gemm_packed *packed = take(&arena, 1, sizeof *packed);
+    gemm_part *part = take(&arena, count_parts(job), sizeof *part);
+    uint64_t *offset = take(&arena, job->m, sizeof *offset);
+    uint32_t *place = take(&arena, count_places(job), sizeof *place);
+    int16_t *words =
+        take(&arena, (size_t)weight_words(job->row_norm) * padded_weights(job),
+             sizeof *words);
+    const int32_t *weight = job->weight;
+    *packed = (gemm_packed){
+        .n_parts = count_parts(job),
+        .part = part,
+        .offset = offset,
+        .x_words = residue_words(mod->q),
+        .is_short = ((zq_u128)job->row_norm * (mod->q >> 1)) >> 63 == 0};
+    size_t row = 0;
+    for (size_t b = 0; b < packed->n_parts; b++) {
+        ntt_gemm_block block = job->n_blocks == 0 ? all : job->block[b];
+        if (block.in != NULL) {
+            SOTTO_ASSERT(block.k <= job->block_k);
+            block.in = copy_places(place, job, &block);
+            place += block.k;
+        }
+        part[b] = make_part(&block, row, weight, words);
+        words += (size_t)part[b].weight_words * block.m * part[b].k_padded;
+        weight += block.m * block.k;
+        row += block.m;
+        packed->max_m = block.m > packed->max_m ? block.m : packed->max_m;
+        packed->max_k = block.k > packed->max_k ? block.k : packed->max_k;
+    }
+    for (size_t o = 0; o < job->m; o++) {
+        offset[o] = job->offset == NULL ? 0 : job->offset[o];
+    }
+}
+
 void ntt_gemm_portable(const ntt_gemm *job, const zq_modulus *mod,
                        void *scratch)
 {
-    if (job->n_blocks == 0) {
-        multiply_dense(job, mod, scratch);
-        return;
+    sotto_arena arena = {.base = scratch,
+                         .capacity = ntt_gemm_scratch_portable(job, mod)};
+    void *packed = take(&arena, ntt_gemm_packed_bytes_portable(job, mod), 1);
+    void *work = take(&arena, ntt_gemm_run_scratch_portable(job, mod), 1);
+    ntt_gemm_row *row = take(&arena, job->k, sizeof *row);
+    for (size_t i = 0; i < job->k; i++) {
+        row[i] = (ntt_gemm_row){.x = job->in[i]};
     }
-    const uint64_t **in = scratch;
-    uint8_t *rest =
-        (uint8_t *)scratch + sotto_arena_need(job->block_k, sizeof *in);
-    ntt_gemm part = {.n = job->n,
-                     .weight = job->weight,
-                     .row_norm = job->row_norm,
-                     .in = in,
-                     .offset = job->offset,
-                     .out = job->out};
-    for (size_t b = 0; b < job->n_blocks; b++) {
-        const ntt_gemm_block *block = &job->block[b];
-        SOTTO_ASSERT(block->k <= job->block_k);
-        part.m = block->m;
-        part.k = block->k;
-        for (size_t i = 0; i < block->k; i++) {
-            SOTTO_ASSERT(block->in[i] < job->k);
-            in[i] = job->in[block->in[i]];
-        }
-        multiply_dense(&part, mod, rest);
-        part.weight += block->m * block->k;
-        part.out += block->m;
-        part.offset += part.offset == NULL ? 0 : block->m;
-    }
+    const ntt_gemm_columns columns = {
+        .n = job->n, .in = row, .out = job->out, .add_offset = true};
+    ntt_gemm_pack_portable(packed, job, mod);
+    ntt_gemm_run_portable(packed, &columns, mod, work);
 }

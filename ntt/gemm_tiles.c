@@ -72,7 +72,7 @@ static size_t packed_of(const ntt_gemm *job)
 size_t ntt_gemm_tiles_need(const ntt_gemm *job)
 {
     return sotto_arena_need(job->m, sizeof(gemm_tile)) +
-           sotto_arena_need(job->m, sizeof(uint64_t)) +
+           sotto_arena_need(2 * job->m, sizeof(uint64_t)) +
            sotto_arena_need(places_of(job), sizeof(uint32_t)) +
            sotto_arena_need(packed_of(job), sizeof(int32_t));
 }
@@ -223,19 +223,20 @@ static size_t choose_chunk(const gemm_tile *tile, const tile_source *from,
     return chunk;
 }
 
-/* h·Σw mod q for each row, and its offset. */
+/* h·Σw mod q for each row, then the same with the offsets. */
 static void make_constants(uint64_t *constant, const tile_source *from,
                            const zq_modulus *mod)
 {
+    uint64_t *with_offset = constant + from->rows;
     for (size_t r = 0; r < from->rows; r++) {
         int64_t sum = 0; /* below 2^45 */
         for (size_t i = 0; i < from->k; i++) {
             sum += from->weight[r * from->k + i];
         }
         constant[r] = zq_mul(zq_from_i64(sum, mod), mod->q >> 1, mod);
-        if (from->offset != NULL) {
-            constant[r] = zq_add(constant[r], from->offset[r], mod->q);
-        }
+        with_offset[r] = from->offset == NULL
+                             ? constant[r]
+                             : zq_add(constant[r], from->offset[r], mod->q);
     }
 }
 
@@ -255,7 +256,7 @@ static void place_inputs(uint32_t *place, const ntt_gemm *job,
 /* Cuts one block into tiles of nearly equal height. Returns their number. */
 static size_t cut_block(gemm_tile *tile, tile_cursor *at,
                         const ntt_gemm_block *block, const tile_source *all,
-                        uint64_t *const *out, const tile_limits *limits,
+                        size_t first_row, const tile_limits *limits,
                         const zq_modulus *mod)
 {
     const size_t n_tiles = (block->m + limits->rows - 1) / limits->rows;
@@ -272,13 +273,13 @@ static size_t cut_block(gemm_tile *tile, tile_cursor *at,
                               .weight_words = words_of(&from, limits->row_norm),
                               .in = block->in == NULL ? NULL : at->in,
                               .weight = at->weight,
-                              .constant = at->constant,
-                              .out = out + done};
+                              .first_row = first_row + done,
+                              .constant = {at->constant, at->constant + rows}};
         pack_weights(at->weight, &from, tile[t].weight_words);
         make_constants(at->constant, &from, mod);
         tile[t].chunk = choose_chunk(&tile[t], &from, limits);
         at->weight += (size_t)tile[t].weight_words * tile[t].n_pairs * rows;
-        at->constant += rows;
+        at->constant += 2 * rows;
         done += rows;
     }
     at->in += (block->k + 1) / 2 * 2;
@@ -294,27 +295,29 @@ gemm_tiles ntt_gemm_tiles_make(const ntt_gemm *job, const zq_modulus *mod,
     const size_t n_blocks = job->n_blocks == 0 ? 1 : job->n_blocks;
     const ntt_gemm_block *block = job->n_blocks == 0 ? &all : job->block;
     const zq_u128 bound = (zq_u128)(job->row_norm + 3) * (mod->q >> 1);
-    gemm_tiles tiles = {.x_words = ntt_gemm_x_words(mod),
+    gemm_tiles tiles = {.k = job->k,
+                        .gathered = job->n_blocks > 0,
+                        .x_words = ntt_gemm_x_words(mod),
                         .is_short = bound >> 63 == 0};
     const size_t stride = (size_t)tiles.x_words * panel_columns;
     gemm_tile *tile = sotto_arena_take(arena, job->m, sizeof *tile);
     tile_cursor at;
-    at.constant = sotto_arena_take(arena, job->m, sizeof *at.constant);
+    at.constant = sotto_arena_take(arena, 2 * job->m, sizeof *at.constant);
     at.in = sotto_arena_take(arena, places_of(job), sizeof *at.in);
     at.weight = sotto_arena_take(arena, packed_of(job), sizeof *at.weight);
     SOTTO_ASSERT(tile && at.constant && at.in && at.weight);
     tile_source from = {.weight = job->weight, .offset = job->offset};
-    uint64_t *const *out = job->out;
+    size_t row = 0;
     for (size_t b = 0; b < n_blocks; b++) {
         SOTTO_ASSERT(block[b].k <= job->k);
         if (block[b].in != NULL) {
             place_inputs(at.in, job, &block[b], stride);
         }
         tiles.n_tiles += cut_block(tile + tiles.n_tiles, &at, &block[b], &from,
-                                   out, &limits, mod);
+                                   row, &limits, mod);
         from.weight += block[b].m * block[b].k;
         from.offset += from.offset == NULL ? 0 : block[b].m;
-        out += block[b].m;
+        row += block[b].m;
     }
     tiles.tile = tile;
     return tiles;

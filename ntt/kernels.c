@@ -82,6 +82,14 @@ void ntt_kernels_fill(ntt_kernels *kernels)
         kernels->gemm = portable->gemm;
         kernels->gemm_scratch = portable->gemm_scratch;
     }
+    if (kernels->gemm_pack == NULL || kernels->gemm_run == NULL ||
+        kernels->gemm_packed_bytes == NULL ||
+        kernels->gemm_run_scratch == NULL) {
+        kernels->gemm_pack = portable->gemm_pack;
+        kernels->gemm_run = portable->gemm_run;
+        kernels->gemm_packed_bytes = portable->gemm_packed_bytes;
+        kernels->gemm_run_scratch = portable->gemm_run_scratch;
+    }
 }
 
 ntt_kernels ntt_kernels_choose(const zq_modulus *mod, ntt_backend cap)

@@ -15,6 +15,7 @@
 #ifndef SOTTO_NTT_KERNELS_H
 #define SOTTO_NTT_KERNELS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -57,6 +58,25 @@ typedef struct ntt_gemm {
     size_t block_k;            /* at least the largest k of a block */
     const ntt_gemm_block *block; /* [n_blocks]; their m add up to the job's */
 } ntt_gemm;
+
+/* A row that a prepared matrix is multiplied with: residues x, or the products
+ * x·y, or twice that. The products need not exist in memory. */
+typedef struct ntt_gemm_row {
+    const uint64_t *x;
+    const uint64_t *y; /* NULL: x alone */
+    bool twice;
+} ntt_gemm_row;
+
+/* Columns that a prepared matrix is multiplied with. */
+typedef struct ntt_gemm_columns {
+    size_t n;               /* of every row, a multiple of 8 */
+    const ntt_gemm_row *in; /* [k] */
+    uint64_t *const *out;   /* [m]; no alias */
+    bool add_offset;        /* add the job's offsets */
+    bool is_last;           /* what is written is not read again soon: it may
+                             * bypass the caches */
+    bool look_ahead;        /* what lies behind these columns is wanted next */
+} ntt_gemm_columns;
 
 /* A backend. */
 typedef struct ntt_kernels {
@@ -137,6 +157,22 @@ typedef struct ntt_kernels {
      * n_blocks, n_weights and block_k only (no pointer is followed) and does
      * not fall when one of these grows, n_blocks from 0 to 1 excepted. */
     size_t (*gemm_scratch)(const ntt_gemm *job, const zq_modulus *mod);
+
+    /* gemm in two parts, for a matrix that meets columns many times: first its
+     * weights and offsets are brought into the form that the backend wants,
+     * into gemm_packed_bytes(job) bytes that must not be moved, 64-byte
+     * aligned; nothing of the job is needed afterwards. Rows, outputs and n of
+     * the job are not looked at. */
+    void (*gemm_pack)(void *packed, const ntt_gemm *job, const zq_modulus *mod);
+
+    /* Then as gemm, any number of times, on any threads.
+     * scratch: gemm_run_scratch(job) bytes, 64-byte aligned. */
+    void (*gemm_run)(const void *packed, const ntt_gemm_columns *columns,
+                     const zq_modulus *mod, void *scratch);
+
+    /* Both depend on what gemm_scratch depends on, in the same way. */
+    size_t (*gemm_packed_bytes)(const ntt_gemm *job, const zq_modulus *mod);
+    size_t (*gemm_run_scratch)(const ntt_gemm *job, const zq_modulus *mod);
 
     /* ChaCha20 blocks as sotto_chacha20_blocks (base/prng.h). */
     void (*stream_blocks)(uint8_t *out, const sotto_seed *key, uint64_t counter,

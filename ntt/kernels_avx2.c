@@ -74,27 +74,12 @@ static void add_scalar(uint64_t *r, const uint64_t *a, uint64_t c, size_t n,
     }
 }
 
-/* a·b mod q for two residues.
- * range: [0,q) each -> |r| <= 3/4·q
- * As avx2_turn, but with the quotient from the rounded product h: a·b/q is
- * below q < 2^50, and two roundings move it by less than 1/4. */
-AVX2_INLINE __m256d product(const uint64_t *a, const uint64_t *b,
-                            avx2_modulus m)
-{
-    const __m256d x = avx2_load(a);
-    const __m256d y = avx2_load(b);
-    const __m256d h = _mm256_mul_pd(x, y);
-    const __m256d l = _mm256_fmsub_pd(x, y, h);
-    const __m256d t = avx2_round_product(h, m.inverse);
-    return _mm256_add_pd(_mm256_fnmadd_pd(t, m.q, h), l);
-}
-
 static void mul(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,
                 const zq_modulus *mod)
 {
     const avx2_modulus m = avx2_modulus_of(mod);
     for (size_t j = 0; j < n; j += 4) {
-        avx2_store(r + j, product(a + j, b + j, m), m);
+        avx2_store(r + j, avx2_product(a + j, b + j, m), m);
     }
 }
 
@@ -104,7 +89,7 @@ static void mul_add(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,
     const avx2_modulus m = avx2_modulus_of(mod);
     for (size_t j = 0; j < n; j += 4) {
         const __m256d s =
-            _mm256_add_pd(product(a + j, b + j, m), avx2_load(r + j));
+            _mm256_add_pd(avx2_product(a + j, b + j, m), avx2_load(r + j));
         avx2_store(r + j, avx2_reduce(s, m), m);
     }
 }
@@ -202,6 +187,10 @@ const ntt_kernels ntt_kernels_avx2 = {
     .permute = permute,
     .gemm = ntt_gemm_avx2,
     .gemm_scratch = ntt_gemm_scratch_avx2,
+    .gemm_pack = ntt_gemm_pack_avx2,
+    .gemm_run = ntt_gemm_run_avx2,
+    .gemm_packed_bytes = ntt_gemm_packed_bytes_avx2,
+    .gemm_run_scratch = ntt_gemm_run_scratch_avx2,
     .stream_blocks = ntt_stream_blocks_avx2,
 };
 

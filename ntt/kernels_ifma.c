@@ -167,6 +167,10 @@ const ntt_kernels ntt_kernels_ifma = {
     .permute = permute,
     .gemm = ntt_gemm_ifma,
     .gemm_scratch = ntt_gemm_scratch_ifma,
+    .gemm_pack = ntt_gemm_pack_ifma,
+    .gemm_run = ntt_gemm_run_ifma,
+    .gemm_packed_bytes = ntt_gemm_packed_bytes_ifma,
+    .gemm_run_scratch = ntt_gemm_run_scratch_ifma,
     .stream_blocks = ntt_stream_blocks_ifma,
 };
 

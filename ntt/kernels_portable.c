@@ -210,6 +210,10 @@ const ntt_kernels *ntt_kernels_portable(void)
         .permute = permute,
         .gemm = ntt_gemm_portable,
         .gemm_scratch = ntt_gemm_scratch_portable,
+        .gemm_pack = ntt_gemm_pack_portable,
+        .gemm_run = ntt_gemm_run_portable,
+        .gemm_packed_bytes = ntt_gemm_packed_bytes_portable,
+        .gemm_run_scratch = ntt_gemm_run_scratch_portable,
         .stream_blocks = sotto_chacha20_blocks,
     };
     return &kernels;

@@ -21,8 +21,18 @@ void ntt_gemm_portable(const ntt_gemm *job, const zq_modulus *mod,
 /* gemm_portable.c: ntt_kernels.gemm_scratch. */
 size_t ntt_gemm_scratch_portable(const ntt_gemm *job, const zq_modulus *mod);
 
-/* kernels.c: fills the entries that are NULL from portable; gemm and
- * gemm_scratch together, since they belong to each other. */
+/* gemm_portable.c: ntt_kernels.gemm_pack, … */
+void ntt_gemm_pack_portable(void *packed, const ntt_gemm *job,
+                            const zq_modulus *mod);
+void ntt_gemm_run_portable(const void *packed, const ntt_gemm_columns *columns,
+                           const zq_modulus *mod, void *scratch);
+size_t ntt_gemm_packed_bytes_portable(const ntt_gemm *job,
+                                      const zq_modulus *mod);
+size_t ntt_gemm_run_scratch_portable(const ntt_gemm *job,
+                                     const zq_modulus *mod);
+
+/* kernels.c: fills the entries that are NULL from portable; those of one kind
+ * of gemm together, since they belong to each other. */
 void ntt_kernels_fill(ntt_kernels *kernels);
 
 #endif

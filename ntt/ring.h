@@ -49,18 +49,20 @@ uint64_t ntt_ring_rotation(const ntt_ring *ring, int64_t steps);
 /* The Galois element of complex conjugation: 2N - 1. */
 uint64_t ntt_ring_conjugation(const ntt_ring *ring);
 
-/* Reverses the lowest `bits` bits of x. */
+/* Reverses the lowest `bits` bits of x.
+ * range: bits in [0,32], x < 2^bits */
 static inline size_t ntt_bit_reverse(size_t x, int bits)
 {
-    size_t r = 0;
-    for (int i = 0; i < bits; i++) {
-        r = (r << 1) | ((x >> i) & 1);
-    }
-    return r;
+    uint32_t r = __builtin_bswap32((uint32_t)x);
+    r = (r >> 4 & 0x0f0f0f0fu) | (r & 0x0f0f0f0fu) << 4;
+    r = (r >> 2 & 0x33333333u) | (r & 0x33333333u) << 2;
+    r = (r >> 1 & 0x55555555u) | (r & 0x55555555u) << 1;
+    return (size_t)((uint64_t)r >> (32 - bits));
 }
 
 /* The permutation that X -> X^galois is on NTT values:
  * transformed(a(X^galois))[i] = transformed(a)[map[i]].
+ * Every aligned block of eight values comes from one aligned block.
  * shape: map uint32_t[n]; galois odd, in [1,2N) (asserted). */
 void ntt_ring_automorphism(const ntt_ring *ring, uint32_t *map,
                            uint64_t galois);
