@@ -112,6 +112,21 @@ $(B)/apps/tour/0%: $(B)/apps/tour/0%.o $(B)/apps/tour/tour.o $(LIB)
 tour: $(TOUR_BIN)
 	@for program in $(TOUR_BIN); do $$program || exit 1; echo; done
 
+# Stage programs of the HomomorphicEncryption.org ML-inference benchmark.
+SUITE_SRC := $(sort $(wildcard apps/suite/*.c))
+SUITE := $(B)/apps/suite/stages
+SUITE_MODEL ?= models/cryptonets-mnist.onnx
+APP_PARTS := $(filter-out %/main.o,$(APP_OBJ))
+$(SUITE): $(SUITE_SRC:%.c=$(B)/%.o) $(APP_PARTS) $(LIB)
+	$(call say,link,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)
+
+#: suite        stage programs of the ML-inference benchmark (apps/suite/README.md)
+.PHONY: suite
+suite: $(SUITE) $(APP)
+	@apps/suite/tree.sh $(B)/suite ./$(APP) $(SUITE) $(SUITE_MODEL)
+	@echo "$(B)/suite is ready: cp -r $(B)/suite/. HARNESS/"
+
 # ---- Tests ------------------------------------------------------------------
 
 # Calls that tests make fail on purpose; tests/support/fail.c stands between.
@@ -141,7 +156,6 @@ $(B)/tests/%: $(B)/tests/%.o $(TEST_HELP) $(LIB)
 	    $(LDLIBS_ALL) -lcmocka
 
 # Tests of the program's own parts link all of it but its main.
-APP_PARTS := $(filter-out %/main.o,$(APP_OBJ))
 $(B)/tests/apps/%: $(B)/tests/apps/%.o $(APP_PARTS) $(TEST_HELP) $(LIB)
 	$(call say,link,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) $(WRAP_FLAGS) -o $@ $< $(APP_PARTS) \
@@ -159,9 +173,10 @@ $(B)/tests/fuzz/%-replay: $(B)/tests/fuzz/%.o $(B)/tests/fuzz/replay.o \
 	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $< $(B)/tests/fuzz/replay.o $(FUZZ_HELP) \
 	    $(LIB) $(LDLIBS_ALL)
 
-TEST_APP := $(if $(TEST_SH),$(APP) $(TOUR_BIN))
+TEST_APP := $(if $(TEST_SH),$(APP) $(TOUR_BIN) $(SUITE))
 RUN_ENV = SOTTO="$(abspath $(APP))" SOTTO_LIB="$(abspath $(LIB))" CC="$(CC)" \
-          SOTTO_TOUR="$(abspath $(B)/apps/tour)" SOTTO_SAN="$(SAN)"
+          SOTTO_TOUR="$(abspath $(B)/apps/tour)" \
+          SOTTO_SUITE="$(abspath $(SUITE))" SOTTO_SAN="$(SAN)"
 
 #: test         all quick tests (ONLY=base/% for one folder)
 .PHONY: test
@@ -333,7 +348,7 @@ help:
 -include $(LIB_OBJ:.o=.d) $(APP_OBJ:.o=.d) $(TEST_HELP_OBJ:.o=.d)
 -include $(TEST_SRC:%.c=$(B)/%.d) $(CT_SRC:%.c=$(B)/%.d)
 -include $(BENCH_SRC:%.c=$(B)/%.d)
--include $(TOUR_SRC:%.c=$(B)/%.d)
+-include $(TOUR_SRC:%.c=$(B)/%.d) $(SUITE_SRC:%.c=$(B)/%.d)
 -include $(BENCH_HELP_OBJ:.o=.d) $(patsubst %.c,$(B)/%.d,$(wildcard tests/fuzz/*.c))
 
 .SECONDARY:
