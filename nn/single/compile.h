@@ -4,18 +4,21 @@
  * Every affine map becomes diagonals and folds (ckks/lintrans.h runs them):
  *
  *     acc_o = Σ diagonal ⊙ rot_rotation(in_i)          rotation < f
- *     out_o = Σ_t rot_t(acc_o),  t = 0, f, 2f, …, W-f   log2(W/f) rotate-and-add
+ *     out_o = Σ_t rot_t(acc_o),  t = 0, f, 2f, …, W-f   log2(W/f)
+ * rotate-and-add
  *
  * W ("window") is the period of the inputs: the number of slots if they do not
  * repeat. The term weight · in[s] of the output element at slot p goes
  *
- *     u = (s - p) mod W;   rotation = u mod f;   into acc at a = p + u - rotation
+ *     u = (s - p) mod W;   rotation = u mod f;   into acc at a = p + u -
+ * rotation
  *
  * so that a = p modulo f and a + rotation = s modulo W: no two terms meet, f
  * rotations at most, and the folds bring all of p's sums together:
  *
  *     W = 16, f = 4, outputs at p = 0 1 2
- *     acc   |0 1 2 . 0 1 2 . 0 1 2 . 0 1 2 .|   sums of the same p every 4 slots
+ *     acc   |0 1 2 . 0 1 2 . 0 1 2 . 0 1 2 .|   sums of the same p every 4
+ * slots
  *     + rot_8, + rot_4
  *     out   |0 1 2 . 0 1 2 . 0 1 2 . 0 1 2 .|   full sums, with period 4
  *

@@ -248,8 +248,7 @@ static sotto_status check_sizes(const nn_layout *layout, sotto_error *err)
               layout->n_digits >= 0 &&
               layout->n_digits <= NN_LAYOUT_MAX_DIGITS && layout->n_cts >= 1;
 
-    ok = ok &&
-         layout->n_cts <= NN_LAYOUT_MAX_ADDRESSES >> layout->log2_slots &&
+    ok = ok && layout->n_cts <= NN_LAYOUT_MAX_ADDRESSES >> layout->log2_slots &&
          layout->period >= 1 && layout->period <= nn_layout_slots(layout) &&
          (layout->period & (layout->period - 1)) == 0;
     for (int k = 0; ok && k < layout->n_digits; k++) {
@@ -319,14 +318,11 @@ static sotto_status fill_places(nn_places *places, sotto_error *err)
     }
     SOTTO_TRY(list_places(places, NULL, err));
     for (size_t e = 0; e < n; e++) {
-        if (places->first[e + 1] == 0) {
-            return sotto_fail(err, SOTTO_ERR_SHAPE,
-                              "layout: element %zu of %zu lies nowhere", e, n);
-        }
+        places->n_missing += places->first[e + 1] == 0;
         places->first[e + 1] += places->first[e];
     }
-    const size_t words = (((size_t)layout->n_cts << layout->log2_slots) + 63) /
-                         64;
+    const size_t words =
+        (((size_t)layout->n_cts << layout->log2_slots) + 63) / 64;
     uint64_t *taken = sotto_calloc(words, sizeof *taken);
     places->address = sotto_calloc(places->first[n], sizeof *places->address);
     sotto_status status =
@@ -391,6 +387,8 @@ void nn_places_unpack(const nn_places *places, double *values,
                       const double *slots)
 {
     for (size_t e = 0; e < places->n_elements; e++) {
-        values[e] = slots[places->address[places->first[e]]];
+        values[e] = places->first[e] < places->first[e + 1]
+                        ? slots[places->address[places->first[e]]]
+                        : 0.0;
     }
 }

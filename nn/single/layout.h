@@ -107,17 +107,25 @@ sotto_status nn_layout_parse(nn_layout *layout, const nn_shape *shape,
                              sotto_error *err) SOTTO_MUST_CHECK;
 
 /* Where every element lies: element e at address[first[e]] … first[e+1]-1, in
- * the order of the digits; repetitions by the period are not listed. */
+ * the order of the digits; repetitions by the period are not listed. Elements
+ * that no map reads may lie nowhere. */
 typedef struct nn_places {
     nn_layout layout;
     size_t n_elements;
+    size_t n_missing;  /* of them, nowhere */
     uint32_t *first;   /* [n_elements + 1] */
     uint32_t *address; /* ciphertext · S + slot */
 } nn_places;
 
+/* Whether an element lies nowhere. */
+static inline bool nn_places_none(const nn_places *places, size_t element)
+{
+    return places->first[element] == places->first[element + 1];
+}
+
 /* Checks a layout and lists its places.
- * error: SOTTO_ERR_SHAPE when an element lies nowhere, two lie in one place, a
- * place lies beyond ciphertexts or period, or sizes pass the limits above;
+ * error: SOTTO_ERR_SHAPE when two elements lie in one place, a place lies
+ * beyond ciphertexts or period, or sizes pass the limits above;
  * SOTTO_ERR_MEMORY; *places is then NULL. owner: the caller, nn_places_free. */
 sotto_status nn_places_new(nn_places **places, const nn_layout *layout,
                            sotto_error *err) SOTTO_MUST_CHECK;
@@ -130,7 +138,8 @@ void nn_places_free(nn_places *places);
 void nn_places_pack(const nn_places *places, double *slots,
                     const double *values);
 
-/* Reads a tensor from the first place of each element. As nn_places_pack. */
+/* Reads a tensor from the first place of each element; 0 for those that lie
+ * nowhere. As nn_places_pack. */
 void nn_places_unpack(const nn_places *places, double *values,
                       const double *slots);
 

@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: MIT
+ * Choosing the layouts of all tensors together: a beam over the steps.
+ *
+ * A state has a layout for every tensor made so far. At an affine step each
+ * state tries its candidates for the next tensor; all of them are measured in
+ * one pass over the rows of the map. Of the states whose tensors that are still
+ * to be read lie alike, only the best goes on; of these, as many as the beam is
+ * wide. Activations keep the layout.
+ */
+#include "nn/single/search_internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+/* Bytes of marks that are kept at once; more are made in several passes. */
+#define MAX_MARK_BYTES ((size_t)256 << 20)
+
+/* ---- Layouts once seen --------------------------------------------------- */
+
+void nn_pool_clear(nn_pool *pool)
+{
+    for (size_t k = 0; k < pool->n; k++) {
+        nn_places_free(pool->places[k]);
+    }
+    sotto_free(pool->places);
+    sotto_free(pool->layout);
+    *pool = (nn_pool){0};
+}
+
+static sotto_status pool_grow(nn_pool *pool, sotto_error *err)
+{
+    const size_t cap = pool->cap == 0 ? 64 : pool->cap * 2;
+    nn_places **places = sotto_calloc(cap, sizeof(*places));
+    nn_layout *layout = sotto_calloc(cap, sizeof *layout);
+
+    if (places == NULL || layout == NULL) {
+        sotto_free(places);
+        sotto_free(layout);
+        return sotto_fail(err, SOTTO_ERR_MEMORY, "no memory for layouts");
+    }
+    if (pool->n > 0) {
+        memcpy(places, pool->places, pool->n * sizeof(*places));
+        memcpy(layout, pool->layout, pool->n * sizeof *layout);
+    }
+    sotto_free(pool->places);
+    sotto_free(pool->layout);
+    pool->places = places;
+    pool->layout = layout;
+    pool->cap = cap;
+    return SOTTO_OK;
+}
+
+sotto_status nn_pool_find(nn_pool *pool, size_t *id, const nn_layout *layout,
+                          sotto_error *err)
+{
+    for (*id = 0; *id < pool->n; ++*id) {
+        if (nn_layout_equal(&pool->layout[*id], layout)) {
+            return SOTTO_OK;
+        }
+    }
+    if (pool->n == pool->cap) {
+        SOTTO_TRY(pool_grow(pool, err));
+    }
+    nn_places *places;
+    const sotto_status status = nn_places_new(&places, layout, err);
+    if (status == SOTTO_ERR_MEMORY) {
+        return status;
+    }
+    pool->layout[pool->n] = *layout;
+    pool->places[pool->n++] = places;
+    return SOTTO_OK;
+}
+
+/* ---- States -------------------------------------------------------------- */
+
+void nn_beam_clear(nn_beam *beam)
+{
+    for (size_t k = 0; k < beam->n; k++) {
+        sotto_free(beam->state[k].place);
+        sotto_free(beam->state[k].choice);
+        sotto_free(beam->state[k].keys.bits);
+    }
+    sotto_free(beam->state);
+    *beam = (nn_beam){0};
+}
+
+/* A copy of `from` (an empty state for NULL) at the end of the beam. */
+static sotto_status beam_append(nn_beam *beam, const nn_search *s,
+                                const nn_state *from, sotto_error *err)
+{
+    const size_t n_steps = s->network->n_steps;
+    const size_t words = (s->slots + 63) / 64;
+    nn_state *to = &beam->state[beam->n];
+
+    *to = (nn_state){.place = sotto_calloc(n_steps + 1, sizeof *to->place),
+                     .choice = sotto_calloc(n_steps, sizeof *to->choice),
+                     .keys.bits = sotto_calloc(words, sizeof *to->keys.bits)};
+    beam->n++;
+    if (to->place == NULL || to->choice == NULL || to->keys.bits == NULL) {
+        return sotto_fail(err, SOTTO_ERR_MEMORY, "no memory for the search");
+    }
+    if (from != NULL) {
+        memcpy(to->place, from->place, (n_steps + 1) * sizeof *to->place);
+        memcpy(to->choice, from->choice, n_steps * sizeof *to->choice);
+        memcpy(to->keys.bits, from->keys.bits, words * sizeof *to->keys.bits);
+        to->keys.n = from->keys.n;
+        to->wish = from->wish;
+    }
+    return SOTTO_OK;
+}
+
+static sotto_status beam_init(nn_beam *beam, size_t cap, sotto_error *err)
+{
+    *beam = (nn_beam){.state = sotto_calloc(cap, sizeof *beam->state)};
+    return beam->state != NULL
+               ? SOTTO_OK
+               : sotto_fail(err, SOTTO_ERR_MEMORY, "no memory for the search");
+}
+
+/* ---- One affine step ----------------------------------------------------- */
+
+/* One candidate of one state. */
+typedef struct trial {
+    size_t state, place;
+    uint32_t fold;
+    bool works;
+    nn_geometry geometry;
+    nn_rotations rotations;
+    nn_split split;
+    double wish; /* of the state with it */
+} trial;
+
+typedef struct trials {
+    size_t n, cap;
+    trial *trial;
+} trials;
+
+static void trials_clear(trials *t)
+{
+    for (size_t k = 0; k < t->n; k++) {
+        sotto_free(t->trial[k].rotations.bits);
+    }
+    sotto_free(t->trial);
+}
+
+/* Candidates of one state. */
+static sotto_status list_state(nn_search *s, trials *list, size_t k,
+                               size_t state, const nn_slope *slope,
+                               nn_candidates *candidates, sotto_error *err)
+{
+    const nn_step *step = &s->network->steps[k];
+    const nn_places *source[NN_SINGLE_MAX_SOURCES];
+    size_t n_sources;
+    const uint32_t *sources = nn_affine_sources(step->affine, &n_sources);
+
+    for (size_t i = 0; i <= k; i++) {
+        s->tensor[i] = s->pool.places[s->beam.state[state].place[i]];
+    }
+    for (size_t i = 0; i < n_sources; i++) {
+        source[i] = s->tensor[sources[i]];
+    }
+    nn_candidates_map(candidates, &step->shape, slope, source, n_sources,
+                      s->log2_slots);
+    for (size_t c = 0; c < candidates->n; c++) {
+        trial *t = &list->trial[list->n];
+        *t = (trial){.state = state, .fold = candidates->fold[c]};
+        SOTTO_TRY(
+            nn_pool_find(&s->pool, &t->place, &candidates->layout[c], err));
+        const nn_places *out = s->pool.places[t->place];
+        if (out != NULL && out->n_missing == 0 &&
+            nn_geometry_init(&t->geometry, step->affine, s->tensor, out,
+                             t->fold)) {
+            t->works = true;
+            list->n++;
+        }
+    }
+    return SOTTO_OK;
+}
+
+/* Marks the rotations of trials first … end-1 in one pass over the rows. */
+static sotto_status mark_trials(const nn_search *s, size_t k, trials *list,
+                                size_t first, size_t end, nn_cursor *cursor,
+                                sotto_error *err)
+{
+    const nn_step *step = &s->network->steps[k];
+
+    for (size_t i = first; i < end; i++) {
+        trial *t = &list->trial[i];
+        SOTTO_TRY(nn_rotations_init(&t->rotations, &t->geometry, err));
+    }
+    for (size_t r = 0; r < step->n_elements; r++) {
+        const nn_row row = nn_cursor_row(cursor, r);
+        for (size_t i = first; i < end; i++) {
+            trial *t = &list->trial[i];
+            t->works = t->works && nn_rotations_mark(&t->rotations, r, &row);
+        }
+    }
+    return SOTTO_OK;
+}
+
+static sotto_status weigh_trial(nn_search *s, size_t k, trial *t,
+                                sotto_error *err)
+{
+    const nn_state *state = &s->beam.state[t->state];
+    const nn_split_wish wish = {.costs = s->costs[k],
+                                .key_seconds = s->key_seconds,
+                                .keys = &state->keys};
+    nn_single_diagonal *diagonal;
+    size_t n;
+
+    t->wish = INFINITY;
+    if (!t->works) {
+        return SOTTO_OK;
+    }
+    SOTTO_TRY(nn_rotations_list(&diagonal, &n, &t->rotations, err));
+    const sotto_status status = nn_splitter_best(
+        s->splitter, &t->split, &t->geometry, diagonal, n, &wish, err);
+    sotto_free(diagonal);
+    t->wish = state->wish + t->split.wish;
+    return status;
+}
+
+static sotto_status weigh_trials(nn_search *s, size_t k, trials *list,
+                                 nn_cursor *cursor, sotto_error *err)
+{
+    for (size_t first = 0, end; first < list->n; first = end) {
+        size_t bytes = 0;
+        for (end = first; end < list->n; end++) {
+            const nn_geometry *g = &list->trial[end].geometry;
+            bytes += (size_t)g->n_in * g->out->layout.n_cts *
+                     ((size_t)g->fold / 8 + 8);
+            if (end > first && bytes > MAX_MARK_BYTES) {
+                break;
+            }
+        }
+        SOTTO_TRY(mark_trials(s, k, list, first, end, cursor, err));
+        for (size_t i = first; i < end; i++) {
+            SOTTO_TRY(weigh_trial(s, k, &list->trial[i], err));
+            sotto_free(list->trial[i].rotations.bits);
+            list->trial[i].rotations.bits = NULL;
+        }
+    }
+    return SOTTO_OK;
+}
+
+static int compare_trials(const void *a, const void *b)
+{
+    const trial *x = a, *y = b;
+
+    if (x->wish != y->wish) {
+        return x->wish < y->wish ? -1 : 1;
+    }
+    if (x->state != y->state) {
+        return x->state < y->state ? -1 : 1;
+    }
+    return (x->place > y->place) - (x->place < y->place);
+}
+
+/* Whether tensors that steps after k read lie alike in a trial and a state that
+ * has been made already. */
+static bool alike(const nn_search *s, size_t k, const trial *t,
+                  const nn_state *other)
+{
+    const nn_state *state = &s->beam.state[t->state];
+
+    for (size_t i = 0; i <= k; i++) {
+        if (s->last_use[i] > k && state->place[i] != other->place[i]) {
+            return false;
+        }
+    }
+    return t->place == other->place[k + 1] || s->last_use[k + 1] <= k;
+}
+
+/* Adds the keys of a trial to its new state. */
+static sotto_status add_keys(const nn_search *s, size_t k, nn_state *state,
+                             trial *t, nn_cursor *cursor, sotto_error *err)
+{
+    trials one = {.n = 1, .trial = t};
+    nn_single_diagonal *diagonal = NULL;
+    size_t n;
+    sotto_status status = mark_trials(s, k, &one, 0, 1, cursor, err);
+
+    if (status == SOTTO_OK) {
+        status = nn_rotations_list(&diagonal, &n, &t->rotations, err);
+    }
+    if (status == SOTTO_OK) {
+        nn_key_set_add_map(&state->keys, &t->geometry, diagonal, n, &t->split);
+    }
+    sotto_free(diagonal);
+    sotto_free(t->rotations.bits);
+    t->rotations.bits = NULL;
+    return status;
+}
+
+/* The best trials become the states of a new beam. */
+static sotto_status select_trials(nn_search *s, size_t k, trials *list,
+                                  nn_cursor *cursor, nn_beam *next,
+                                  sotto_error *err)
+{
+    qsort(list->trial, list->n, sizeof *list->trial, compare_trials);
+    for (size_t i = 0; i < list->n && next->n < s->width; i++) {
+        trial *t = &list->trial[i];
+        bool seen = isinf(t->wish) != 0;
+        for (size_t j = 0; j < next->n && !seen; j++) {
+            seen = alike(s, k, t, &next->state[j]);
+        }
+        if (seen) {
+            continue;
+        }
+        SOTTO_TRY(beam_append(next, s, &s->beam.state[t->state], err));
+        nn_state *state = &next->state[next->n - 1];
+        state->wish = t->wish;
+        state->place[k + 1] = t->place;
+        state->choice[k] = (nn_split_choice){
+            .fold = t->fold, .split = t->split.split, .shift = t->split.shift};
+        SOTTO_TRY(add_keys(s, k, state, t, cursor, err));
+    }
+    return next->n > 0 ? SOTTO_OK
+                       : sotto_fail(err, SOTTO_ERR_UNSUPPORTED,
+                                    "step '%s': no layout fits",
+                                    s->network->steps[k].name);
+}
+
+static sotto_status try_affine(nn_search *s, size_t k, trials *list,
+                               nn_candidates *candidates, nn_cursor *cursor,
+                               nn_beam *next, sotto_error *err)
+{
+    nn_slope slope[NN_SINGLE_MAX_SOURCES];
+    nn_shape shape[NN_SINGLE_MAX_SOURCES];
+    const nn_step *step = &s->network->steps[k];
+    size_t n;
+    const uint32_t *sources = nn_affine_sources(step->affine, &n);
+
+    if (n > NN_SINGLE_MAX_SOURCES) {
+        return sotto_fail(err, SOTTO_ERR_UNSUPPORTED,
+                          "step '%s' reads %zu tensors, at most %d can be",
+                          step->name, n, NN_SINGLE_MAX_SOURCES);
+    }
+    for (size_t i = 0; i < n; i++) {
+        shape[i] = *nn_search_shape(s->network, sources[i]);
+    }
+    nn_slopes_read(slope, step->affine, cursor, &step->shape, shape);
+    for (size_t i = 0; i < s->beam.n; i++) {
+        SOTTO_TRY(list_state(s, list, k, i, slope, candidates, err));
+    }
+    SOTTO_TRY(weigh_trials(s, k, list, cursor, err));
+    SOTTO_TRY(beam_init(next, s->width, err));
+    return select_trials(s, k, list, cursor, next, err);
+}
+
+static sotto_status search_affine(nn_search *s, size_t k, sotto_error *err)
+{
+    trials list = {.cap = s->beam.n * NN_SINGLE_MAX_CANDIDATES + 1};
+    nn_candidates *candidates = sotto_calloc(1, sizeof *candidates);
+    nn_cursor *cursor = NULL;
+    nn_beam next = {0};
+
+    list.trial = sotto_calloc(list.cap, sizeof *list.trial);
+    sotto_status status =
+        candidates == NULL || list.trial == NULL
+            ? sotto_fail(err, SOTTO_ERR_MEMORY, "no memory for the search")
+            : nn_cursor_new(&cursor, s->network->steps[k].affine, NULL, err);
+    if (status == SOTTO_OK) {
+        status = try_affine(s, k, &list, candidates, cursor, &next, err);
+    }
+    nn_cursor_free(cursor);
+    trials_clear(&list);
+    sotto_free(candidates);
+    if (status != SOTTO_OK) {
+        nn_beam_clear(&next);
+        return status;
+    }
+    nn_beam_clear(&s->beam);
+    s->beam = next;
+    return SOTTO_OK;
+}
+
+/* ---- The whole search ---------------------------------------------------- */
+
+const nn_shape *nn_search_shape(const nn_network *network, size_t tensor)
+{
+    return tensor == 0 ? &network->input_shape
+                       : &network->steps[tensor - 1].shape;
+}
+
+/* What the first map that reads the input looks like, for its layouts. */
+static sotto_status input_slope(const nn_search *s, nn_slope *slope,
+                                nn_shape *target, sotto_error *err)
+{
+    *slope = (nn_slope){0};
+    *target = (nn_shape){.rank = 1, .dim = {1}};
+    for (size_t k = 0; k < s->network->n_steps; k++) {
+        const nn_step *step = &s->network->steps[k];
+        size_t n = 0;
+        const uint32_t *sources = step->kind == NN_STEP_AFFINE
+                                      ? nn_affine_sources(step->affine, &n)
+                                      : NULL;
+        if (n != 1 || sources[0] != 0) {
+            continue;
+        }
+        nn_cursor *cursor;
+        SOTTO_TRY(nn_cursor_new(&cursor, step->affine, NULL, err));
+        nn_slopes_read(slope, step->affine, cursor, &step->shape,
+                       &s->network->input_shape);
+        nn_cursor_free(cursor);
+        *target = step->shape;
+        return SOTTO_OK;
+    }
+    return SOTTO_OK;
+}
+
+static sotto_status start(nn_search *s, nn_candidates *candidates,
+                          sotto_error *err)
+{
+    nn_slope slope;
+    nn_shape target;
+    size_t id;
+
+    SOTTO_TRY(input_slope(s, &slope, &target, err));
+    nn_candidates_input(candidates, &s->network->input_shape, s->log2_slots,
+                        &slope, &target);
+    SOTTO_TRY(beam_init(&s->beam, candidates->n, err));
+    for (size_t c = 0; c < candidates->n; c++) {
+        SOTTO_TRY(nn_pool_find(&s->pool, &id, &candidates->layout[c], err));
+        if (s->pool.places[id] != NULL) {
+            SOTTO_TRY(beam_append(&s->beam, s, NULL, err));
+            nn_state *state = &s->beam.state[s->beam.n - 1];
+            state->place[0] = id;
+            state->wish =
+                s->upload_seconds * (double)candidates->layout[c].n_cts;
+        }
+    }
+    return SOTTO_OK;
+}
+
+/* Activations: all states keep the layout of the source. */
+static void search_activation(nn_search *s, size_t k)
+{
+    for (size_t i = 0; i < s->beam.n; i++) {
+        nn_state *state = &s->beam.state[i];
+        const size_t id = state->place[s->network->steps[k].source];
+        state->place[k + 1] = id;
+        state->wish +=
+            s->costs[k].relinearise * (double)s->pool.places[id]->layout.n_cts;
+    }
+}
+
+sotto_status nn_search_run(nn_search *s, sotto_error *err)
+{
+    nn_candidates *candidates = sotto_calloc(1, sizeof *candidates);
+
+    nn_beam_clear(&s->beam);
+    if (candidates == NULL) {
+        return sotto_fail(err, SOTTO_ERR_MEMORY, "no memory for the search");
+    }
+    const sotto_status status = start(s, candidates, err);
+    sotto_free(candidates);
+    SOTTO_TRY(status);
+    for (size_t k = 0; k < s->network->n_steps; k++) {
+        if (s->network->steps[k].kind == NN_STEP_AFFINE) {
+            SOTTO_TRY(search_affine(s, k, err));
+        } else {
+            search_activation(s, k);
+        }
+    }
+    return SOTTO_OK;
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT
+ * Slot programs of networks: equal to the plain network, with rubbish between
+ * the elements, remade from their choices, within limits on keys.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "base/file.h"
+#include "nn/graph/onnx.h"
+#include "nn/single/simulate.h"
+#include "tests/support/check.h"
+#include "tests/support/nn_reference.h"
+
+/* ---- Helpers ------------------------------------------------------------- */
+
+/* Fills slots that no element owns: they must be zero where the layout says
+ * so, and may be anything where it says rubbish. */
+static void check_rest(void *arg, size_t tensor, const nn_places *places,
+                       double *slots)
+{
+    const nn_layout *layout = &places->layout;
+    const size_t n = (size_t)layout->n_cts << layout->log2_slots;
+    double *own = calloc(n, sizeof *own);
+    double *one = calloc(places->n_elements, sizeof *one);
+    (void)arg;
+    (void)tensor;
+    for (size_t e = 0; e < places->n_elements; e++) {
+        one[e] = 1;
+    }
+    nn_places_pack(places, own, one);
+    for (size_t j = 0; j < n; j++) {
+        if (own[j] == 0 && layout->rest == NN_REST_ZERO) {
+            assert_true(slots[j] == 0);
+        } else if (own[j] == 0) {
+            slots[j] = 1e6 * sin((double)j);
+        }
+    }
+    free(own);
+    free(one);
+}
+
+/* All copies of an element are alike. */
+static void check_copies(void *arg, size_t tensor, const nn_places *places,
+                         double *slots)
+{
+    const nn_layout *layout = &places->layout;
+    const size_t n = (size_t)layout->n_cts << layout->log2_slots;
+    double *again = calloc(n, sizeof *again);
+    double *values = calloc(places->n_elements, sizeof *values);
+    check_rest(arg, tensor, places, slots);
+    nn_places_unpack(places, values, slots);
+    nn_places_pack(places, again, values);
+    for (size_t j = 0; j < n; j++) {
+        if (again[j] != 0) {
+            assert_true(fabs(again[j] - slots[j]) <=
+                        1e-9 * (1 + fabs(again[j])));
+        }
+    }
+    free(again);
+    free(values);
+}
+
+static void check_program(const nn_single *single, const nn_network *network,
+                          const float *image)
+{
+    double *in = calloc(network->n_inputs, sizeof *in);
+    double *plain = calloc(network->n_outputs, sizeof *plain);
+    double *out = calloc(network->n_outputs, sizeof *out);
+    for (size_t i = 0; i < network->n_inputs; i++) {
+        in[i] = (double)image[i];
+    }
+    CHECK(nn_network_run(network, NULL, plain, image, 1, NULL, err));
+    for (int late = 0; late < 2; late++) {
+        CHECK(nn_single_simulate(single, out, in, late != 0, check_copies, NULL,
+                                 err));
+        double largest = 1;
+        for (size_t o = 0; o < network->n_outputs; o++) {
+            largest = fmax(largest, fabs(plain[o]));
+        }
+        for (size_t o = 0; o < network->n_outputs; o++) {
+            assert_true(fabs(out[o] - plain[o]) <= 1e-8 * largest);
+        }
+    }
+    free(in);
+    free(plain);
+    free(out);
+}
+
+static void print_program(const nn_single *single)
+{
+    char text[NN_LAYOUT_TEXT_BYTES];
+    print_message("  input %s\n",
+                  nn_layout_text(text, &single->places[0]->layout));
+    for (size_t k = 0; k < single->network->n_steps; k++) {
+        const nn_single_map *map = &single->map[k];
+        const nn_single_counts *c = &map->counts;
+        if (single->network->steps[k].kind != NN_STEP_AFFINE) {
+            continue;
+        }
+        print_message("  %s: %s\n", single->network->steps[k].name,
+                      nn_layout_text(text, &single->places[k + 1]->layout));
+        print_message("    W %u f %u split %u shift %u: modup %zu babies %zu "
+                      "products %zu giants %zu folds %zu: %.3f ms\n",
+                      map->window, map->fold, map->split, map->shift,
+                      c->decompose, c->babies, c->products, c->giants, c->folds,
+                      1e3 * map->seconds);
+    }
+    print_message("  keys %zu, %.3f ms\n", single->n_keys,
+                  1e3 * single->seconds);
+}
+
+/* The same program from its choices. */
+static void check_rebuild(const nn_single *single, const nn_network *network)
+{
+    nn_single *again;
+    nn_single_choice *choice = calloc(network->n_steps, sizeof *choice);
+    for (size_t k = 0; k < network->n_steps; k++) {
+        choice[k] = nn_single_choice_of(single, k);
+    }
+    CHECK(nn_single_rebuild(&again, network, &single->places[0]->layout, choice,
+                            err));
+    assert_int_equal(again->n_keys, single->n_keys);
+    assert_memory_equal(again->key, single->key,
+                        single->n_keys * sizeof *single->key);
+    for (size_t k = 0; k < network->n_steps; k++) {
+        assert_int_equal(again->map[k].n_diagonals, single->map[k].n_diagonals);
+        assert_memory_equal(again->map[k].diagonal, single->map[k].diagonal,
+                            single->map[k].n_diagonals *
+                                sizeof *single->map[k].diagonal);
+    }
+    nn_single_free(again);
+    free(choice);
+}
+
+static void check_network(const nn_network *network, uint64_t seed,
+                          const nn_single_options *options, bool print)
+{
+    nn_single *single;
+    test_random random = {seed + 1};
+    float *image = test_random_floats(&random, network->n_inputs, 0, 1);
+    CHECK(nn_single_compile(&single, network, options, err));
+    if (print) {
+        print_program(single);
+    }
+    check_program(single, network, image);
+    check_rebuild(single, network);
+    nn_single_free(single);
+    free(image);
+}
+
+/* ---- Tests --------------------------------------------------------------- */
+
+static void test_single_random_networks(void **state)
+{
+    (void)state;
+    const uint64_t n = getenv("SOTTO_TEST_LONG") != NULL ? 400 : 40;
+    for (uint64_t seed = 1; seed <= n; seed++) {
+        nn_network *network;
+        nn_graph *graph = test_random_network(seed, TEST_NET_SQUARES);
+        CHECK(nn_network_new(&network, graph, NULL, err));
+        /* From tensors of many ciphertexts to many copies in one. */
+        for (int log2_slots = 5; log2_slots <= 11; log2_slots += 3) {
+            const nn_single_options options = {.log2_slots = log2_slots,
+                                               .beam = 3};
+            check_network(network, seed, &options, false);
+        }
+        nn_network_free(network);
+        nn_graph_free(graph);
+    }
+}
+
+static void read_model(nn_graph **graph, nn_network **network, const char *path)
+{
+    uint8_t *data;
+    size_t len_bytes;
+    CHECK(sotto_file_read(&data, &len_bytes, path, (size_t)1 << 28, err));
+    CHECK(nn_onnx_read(graph, data, len_bytes, err));
+    sotto_free(data);
+    CHECK(nn_network_new(network, *graph, NULL, err));
+}
+
+static void test_single_models(void **state)
+{
+    (void)state;
+    const char *const path[] = {"models/cryptonets-mnist.onnx",
+                                "models/mlp-mnist.onnx"};
+    for (size_t k = 0; k < 2; k++) {
+        nn_graph *graph;
+        nn_network *network;
+        read_model(&graph, &network, path[k]);
+        for (int log2_slots = 12; log2_slots <= 13; log2_slots++) {
+            const nn_single_options options = {.log2_slots = log2_slots};
+            print_message("%s, %d slots\n", path[k], 1 << log2_slots);
+            check_network(network, 1, &options, true);
+        }
+        nn_network_free(network);
+        nn_graph_free(graph);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_single_random_networks),
+        cmocka_unit_test(test_single_models),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
