@@ -19,6 +19,10 @@
 /* Room for a prime to make up for what another one of its group missed. */
 #define SPARE_BITS 0.05
 
+/* A prime of so many bits takes two 16-bit words in a matrix product, with room
+ * for what the primes before it missed. */
+#define SHORT_BITS 31.95
+
 /* Weights are int32_t. */
 #define MAX_WEIGHT_BITS 30.5
 
@@ -72,32 +76,53 @@ static bool judge_product(judge *j, int k)
     return true;
 }
 
-/* Where to relinearise around an affine step: before it when that is less
- * work. Before the last step's result nothing needs it. */
-static void place_relinearisation(judge *j, int k)
+/* Where a rule of thumb relinearises around an affine step: before it when that
+ * is less work, and nowhere at the last step, whose result may stay as it is.
+ */
+static nn_wish usual_place(const judge *j, int k)
 {
     const nn_step_facts *facts = &j->search->facts[k];
-    nn_draft_step *step = &j->draft->step[k];
-    nn_draft_tensor *out = &j->tensor[k + 1];
-    step->relinearise = false;
-    step->relinearise_source = false;
-    const bool last = k + 1 == j->search->n_steps;
-    if (out->n_components == 2 || last) {
-        return;
-    }
     /* One key switch costs about as much as 40 passes over a polynomial pair;
      * a third component adds half of the product's work again. */
     const double pass = 40.0;
     const double before = pass * (double)facts->n_in;
     const double after =
         pass * (double)facts->n_out + 0.25 * (double)facts->work;
-    step->relinearise_source = before < after && facts->n_parts == 1;
-    step->relinearise = !step->relinearise_source;
-    out->n_components = 2;
-    j->keys = true;
+    if (k + 1 == j->search->n_steps || j->tensor[k + 1].n_components > 3) {
+        return NN_WISH_NEVER;
+    }
+    return before < after && facts->n_parts == 1 ? NN_WISH_BEFORE
+                                                 : NN_WISH_AFTER;
 }
 
-/* Squares; false when the source has more than two components. */
+/* Relinearises around an affine step of three components as is wished; false
+ * when that cannot be. More than three would need more than one key. */
+static bool place_relinearisation(judge *j, int k)
+{
+    nn_draft_step *step = &j->draft->step[k];
+    nn_draft_tensor *out = &j->tensor[k + 1];
+    const nn_wish wish =
+        step->wish == NN_WISH_ANY ? usual_place(j, k) : step->wish;
+    step->relinearise = false;
+    step->relinearise_source = false;
+    if (out->n_components == 2) {
+        return step->wish <= NN_WISH_NEVER;
+    }
+    if (wish == NN_WISH_NEVER) {
+        return true;
+    }
+    if (out->n_components > 3 ||
+        (wish == NN_WISH_BEFORE && j->search->facts[k].n_parts > 1)) {
+        return false;
+    }
+    step->relinearise_source = wish == NN_WISH_BEFORE;
+    step->relinearise = wish == NN_WISH_AFTER;
+    out->n_components = 2;
+    j->keys = true;
+    return true;
+}
+
+/* Squares; false when the result would have too many components. */
 static bool judge_square(judge *j, int k)
 {
     const nn_draft_tensor *in = &j->tensor[k];
@@ -105,16 +130,23 @@ static bool judge_square(judge *j, int k)
     nn_draft_tensor *out = &j->tensor[k + 1];
     *out = (nn_draft_tensor){.scale_bits = 2 * in->scale_bits,
                              .segment = in->segment,
-                             .n_components = 3};
+                             .n_components = 2 * in->n_components - 1};
     const bool last = k + 1 == j->search->n_steps;
     const bool shared = j->search->facts[k].n_readers > 1;
-    step->relinearise = (step->target_bits > 0 && !last) || shared;
+    step->relinearise = step->wish == NN_WISH_ANY
+                            ? in->n_components == 2 &&
+                                  ((step->target_bits > 0 && !last) || shared)
+                            : step->wish == NN_WISH_AFTER;
     step->relinearise_source = false;
     if (step->relinearise) {
+        if (out->n_components > 3) {
+            return false;
+        }
         out->n_components = 2;
         j->keys = true;
     }
-    return in->n_components == 2;
+    return step->wish != NN_WISH_BEFORE &&
+           out->n_components <= RLWE_MAX_COMPONENTS;
 }
 
 /* Scales, segments and components of all tensors. */
@@ -129,10 +161,9 @@ static bool judge_scales(judge *j)
         nn_draft_tensor *out = &j->tensor[k + 1];
         const size_t made = (size_t)k + 1;
         if (j->search->facts[k].kind == NN_STEP_AFFINE) {
-            if (!judge_product(j, k)) {
+            if (!judge_product(j, k) || !place_relinearisation(j, k)) {
                 return false;
             }
-            place_relinearisation(j, k);
         } else if (!judge_square(j, k)) {
             return false;
         }
@@ -157,9 +188,27 @@ static bool judge_scales(judge *j)
     return true;
 }
 
+double nn_prime_group_bits(const nn_prime_group *group, int i)
+{
+    if (group->n_short == group->count || group->n_short == 0) {
+        return group->bits / group->count;
+    }
+    return i < group->n_short ? SHORT_BITS
+                              : (group->bits - group->n_short * SHORT_BITS) /
+                                    (group->count - group->n_short);
+}
+
+/* As few primes as possible, as many of them short as the others can make up
+ * for. */
 static void split_group(nn_prime_group *group, double max_bits)
 {
     group->count = (int)ceil(group->bits / max_bits);
+    if (group->bits <= group->count * SHORT_BITS) {
+        group->n_short = group->count;
+        return;
+    }
+    const double over = group->count * max_bits - group->bits;
+    group->n_short = (int)(over / (max_bits - SHORT_BITS));
 }
 
 /* Sizes of all groups of primes, the special ones, and security. */
@@ -182,7 +231,7 @@ static bool judge_sizes(judge *j)
     draft->total_bits = base + above;
     const int limbs = nn_draft_limbs(draft, 0);
     draft->digit_limbs = limbs <= 4 ? 1 : (limbs + 3) / 4;
-    draft->special = (nn_prime_group){0, 0};
+    draft->special = (nn_prime_group){0, 0, 0};
     const int bound =
         rlwe_security_max_log2(draft->log2_n, j->search->security);
     const double room =
@@ -200,7 +249,7 @@ static bool judge_sizes(judge *j)
         if (each < min_bits) {
             return false;
         }
-        draft->special = (nn_prime_group){each * count, count};
+        draft->special = (nn_prime_group){each * count, count, 0};
         draft->total_bits += each * count;
     }
     return true;
@@ -351,7 +400,7 @@ int nn_draft_limbs(const nn_draft *draft, int segment)
 double nn_draft_limb_bits(const nn_draft *draft, int limb)
 {
     if (limb < draft->base.count) {
-        return draft->base.bits / draft->base.count;
+        return nn_prime_group_bits(&draft->base, limb);
     }
     limb -= draft->base.count;
     int s = draft->n_segments - 2;
@@ -359,19 +408,35 @@ double nn_draft_limb_bits(const nn_draft *draft, int limb)
         limb -= draft->removed[s].count;
         s--;
     }
-    return draft->removed[s].bits / draft->removed[s].count;
+    return nn_prime_group_bits(&draft->removed[s], limb);
+}
+
+/* Everything but the time. */
+static void judge_all(judge *j, nn_draft *draft, const nn_search *search)
+{
+    j->search = search;
+    j->draft = draft;
+    j->keys = false;
+    memset(j->need, 0, sizeof(j->need));
+    draft->feasible = judge_scales(j) && judge_sizes(j);
 }
 
 void nn_draft_judge(nn_draft *draft, const nn_search *search)
 {
     judge j;
-    j.search = search;
-    j.draft = draft;
-    j.keys = false;
-    memset(j.need, 0, sizeof(j.need));
-    draft->feasible = judge_scales(&j) && judge_sizes(&j);
+    judge_all(&j, draft, search);
     if (draft->feasible) {
         judge_errors(&j);
-        draft->seconds = nn_draft_seconds(draft, search, j.tensor);
+        draft->seconds = nn_draft_seconds(draft, search, j.tensor, NULL);
     }
+}
+
+void nn_draft_predict(nn_draft_times *times, const nn_draft *draft,
+                      const nn_search *search)
+{
+    judge j;
+    nn_draft copy = *draft;
+    judge_all(&j, &copy, search);
+    SOTTO_ASSERT(copy.feasible);
+    (void)nn_draft_seconds(&copy, search, j.tensor, times);
 }

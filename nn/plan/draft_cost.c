@@ -1,113 +1,178 @@
 /* SPDX-License-Identifier: MIT
  * Predicted time of a draft; see draft_internal.h and cost.h.
+ *
+ * Affine maps and squares between two steps that need a transform run limb by
+ * limb on blocks of columns that stay in cache: no term here is for storing
+ * what they make.
  */
 #include <math.h>
 
 #include "nn/plan/draft_internal.h"
 
-/* Sizes that every step's cost needs. */
+/* How the SIMD kernels cut a matrix product (ntt/gemm_tiles.c): words of
+ * residues, the largest weight of one word and the mean up to which it may be
+ * so large, the sum of absolute weights that one chunk of a row takes, and what
+ * adding up a chunk costs in inputs. */
+#define TWO_WORDS 31.9999
+#define THREE_WORDS 47.9999
+#define SHORT_WEIGHT_BITS 11
+#define LONG_WEIGHT_BITS 15
+#define LONG_WEIGHT_MEAN 2730
+#define TWO_WEIGHT_WORDS 21
+#define CHUNK_NORM 65535
+#define CHUNK_PRICE 10
+
+/* What every step's cost needs. */
 typedef struct cost_sizes {
-    const nn_cost_table *cost;
+    const nn_search *search;
+    const nn_draft *draft;
     double n;
-    double ntt; /* nanoseconds of one transform */
+    int log2_n;
 } cost_sizes;
 
-/* Products of 16-bit words that one weight times one residue costs
- * in the portable kernel (ntt/gemm.h): residues in words of 16 bits, weights in
- * words of 11. The SIMD kernels cut alike, but take weights of up to 15 bits as
- * one word where sums allow. */
-static double gemm_words(double limb_bits, double weight_bits)
+static double unit(const cost_sizes *s, nn_cost_unit u)
 {
-    const double weight_words = weight_bits <= 11   ? 1
-                                : weight_bits <= 21 ? 2
-                                                    : 3;
-    return ceil(limb_bits / 16) * weight_words;
+    return s->search->cost.ns[u];
 }
 
-/* One key switch of one polynomial at `limbs` limbs. */
-static double switch_cost(const cost_sizes *s, const nn_draft *draft, int limbs)
+static double residue_words(double limb_bits)
 {
-    const int all = limbs + draft->special.count;
-    const double digits = ceil((double)limbs / draft->digit_limbs);
-    const double up = digits * (all - draft->digit_limbs);
-    return s->ntt * (limbs + up + 2 * all) +
-           s->n * (up * draft->digit_limbs * s->cost->convert +
-                   digits * all * 2 * s->cost->accumulate +
-                   2 * limbs * s->cost->multiply);
+    return limb_bits <= TWO_WORDS ? 2 : limb_bits <= THREE_WORDS ? 3 : 4;
 }
 
-/* One rescale of one ciphertext. */
-static double rescale_cost(const cost_sizes *s, int n_components, int removed,
-                           int kept)
-{
-    return n_components *
-           (s->ntt * (removed + kept) +
-            s->n * kept * (removed * s->cost->convert + s->cost->multiply));
-}
-
-static double affine_cost(const cost_sizes *s, const nn_draft *draft,
-                          const nn_step_facts *facts, int weight_bits,
-                          int segment, int n_components)
+/* The integer weights of an affine step: words of each, and chunks of a row. */
+static void weight_words(const nn_step_facts *facts, int weight_bits,
+                         double *words, double *chunks)
 {
     double largest = 0;
+    double sum = 0;
+    double terms = 0;
     for (int p = 0; p < facts->n_parts; p++) {
         largest = fmax(largest, facts->part[p].weight_max);
+        sum += facts->part[p].row_sum;
+        terms += (double)facts->part[p].row_terms;
     }
-    const double integer_bits = log2(largest + 1e-30) + weight_bits;
-    double ns = 0;
-    const int limbs = nn_draft_limbs(draft, segment);
-    for (int i = 0; i < limbs; i++) {
-        const double words =
-            gemm_words(nn_draft_limb_bits(draft, i), integer_bits);
-        ns += words * ((double)facts->work * s->cost->gemm_word +
-                       (double)facts->inputs * s->cost->gemm_gather +
-                       (double)facts->n_out * s->cost->gemm_reduce);
-    }
-    return ns * n_components * s->n;
+    largest = ldexp(largest, weight_bits);
+    sum = ldexp(sum, weight_bits);
+    const bool is_long = largest < ldexp(1, LONG_WEIGHT_BITS) - 1 &&
+                         sum <= LONG_WEIGHT_MEAN * terms;
+    *words = is_long || largest < ldexp(1, SHORT_WEIGHT_BITS) ? 1
+             : largest < ldexp(1, TWO_WEIGHT_WORDS)           ? 2
+                                                              : 3;
+    *chunks = fmax(1, sum / CHUNK_NORM);
 }
 
-/* Everything that step k does, for one batch, in nanoseconds. */
-static double step_cost(const cost_sizes *s, const nn_draft *draft,
-                        const nn_search *search, const nn_draft_tensor *tensor,
+static nn_cost_gadget gadget_of(const nn_draft *draft, int limbs)
+{
+    return (nn_cost_gadget){.limbs = limbs,
+                            .digits = (limbs + draft->digit_limbs - 1) /
+                                      draft->digit_limbs,
+                            .specials = draft->special.count};
+}
+
+static double affine_cost(const cost_sizes *s, const nn_step_facts *facts,
+                          int weight_bits, int segment, int n_components)
+{
+    double weights, chunks;
+    weight_words(facts, weight_bits, &weights, &chunks);
+    const double products =
+        weights * ((double)facts->work +
+                   (double)facts->n_out * (chunks - 1) * CHUNK_PRICE);
+    const double each =
+        products * unit(s, NN_COST_GEMM_WORD) +
+        (double)facts->n_in * unit(s, NN_COST_GEMM_GATHER) +
+        (double)facts->n_out * weights * unit(s, NN_COST_GEMM_REDUCE);
+    double words = 0;
+    const int limbs = nn_draft_limbs(s->draft, segment);
+    for (int i = 0; i < limbs; i++) {
+        words += residue_words(nn_draft_limb_bits(s->draft, i));
+    }
+    return words * each * n_components * s->n;
+}
+
+/* Products of one residue of a ciphertext with itself: c_0², 2·c_0·c_1, … */
+static double square_products(int n_components)
+{
+    return n_components * (n_components + 1) / 2.0;
+}
+
+/* Everything that step k does, for one batch. */
+static double step_cost(const cost_sizes *s, const nn_draft_tensor *tensor,
                         int k)
 {
-    const nn_step_facts *facts = &search->facts[k];
-    const nn_draft_step *step = &draft->step[k];
+    const nn_step_facts *facts = &s->search->facts[k];
+    const nn_draft_step *step = &s->draft->step[k];
     const nn_draft_tensor *out = &tensor[k + 1];
     const int segment = out->segment - (step->target_bits > 0);
-    const int limbs = nn_draft_limbs(draft, segment);
+    const int limbs = nn_draft_limbs(s->draft, segment);
     double ns = 0;
     if (facts->kind == NN_STEP_AFFINE) {
         const int components = step->relinearise ? 3 : out->n_components;
-        ns += affine_cost(s, draft, facts, step->weight_bits, segment,
-                          components);
+        ns += affine_cost(s, facts, step->weight_bits, segment, components);
     } else {
-        ns += (double)facts->n_out * limbs * 3 * s->n * s->cost->multiply;
+        ns += (double)facts->n_out * limbs *
+              square_products(tensor[k].n_components) * s->n *
+              unit(s, NN_COST_MULTIPLY);
     }
     const double switches = step->relinearise          ? (double)facts->n_out
                             : step->relinearise_source ? (double)facts->n_in
                                                        : 0.0;
-    ns += switches * switch_cost(s, draft, limbs);
-    if (step->target_bits > 0) {
-        const int kept = nn_draft_limbs(draft, out->segment);
+    const nn_cost_gadget gadget = gadget_of(s->draft, limbs);
+    const double each =
+        switches > 0
+            ? nn_cost_mod_up(&s->search->cost, s->log2_n, gadget) +
+                  nn_cost_key_product(&s->search->cost, s->log2_n, gadget)
+            : 0;
+    ns += switches * each;
+    const int kept = nn_draft_limbs(s->draft, out->segment);
+    /* Behind a product, the division by P takes the rescale with it. */
+    int removed = limbs - kept;
+    if (step->relinearise) {
+        removed += gadget.specials;
+    } else if (step->relinearise_source) {
+        ns += switches * nn_cost_division(&s->search->cost, s->log2_n, 2, limbs,
+                                          gadget.specials);
+    }
+    if (removed > 0) {
         ns += (double)facts->n_out *
-              rescale_cost(s, out->n_components, limbs - kept, kept);
+              nn_cost_division(&s->search->cost, s->log2_n, out->n_components,
+                               kept, removed);
     }
     return ns;
 }
 
-double nn_draft_seconds(const nn_draft *draft, const nn_search *search,
-                        const nn_draft_tensor *tensor)
+/* Reading the inputs of one batch. */
+static double read_cost(const cost_sizes *s)
 {
-    const double n = ldexp(1.0, draft->log2_n);
-    const cost_sizes s = {
-        .cost = &search->cost,
-        .n = n,
-        .ntt = n / 2 * draft->log2_n * search->cost.butterfly,
-    };
-    double ns = 0;
-    for (int k = 0; k < search->n_steps; k++) {
-        ns += step_cost(&s, draft, search, tensor, k);
+    double bits = 0;
+    const int limbs = nn_draft_limbs(s->draft, 0);
+    for (int i = 0; i < limbs; i++) {
+        bits += nn_draft_limb_bits(s->draft, i);
     }
-    return ns * ceil((double)search->images / (n / 2)) * 1e-9;
+    return (double)s->search->network->n_inputs *
+           nn_cost_read(&s->search->cost, s->log2_n, limbs, bits);
+}
+
+double nn_draft_seconds(const nn_draft *draft, const nn_search *search,
+                        const nn_draft_tensor *tensor, nn_draft_times *times)
+{
+    const cost_sizes s = {.search = search,
+                          .draft = draft,
+                          .n = ldexp(1.0, draft->log2_n),
+                          .log2_n = draft->log2_n};
+    const double batches = ceil((double)search->images / (s.n / 2));
+    const double read = read_cost(&s);
+    double ns = read;
+    if (times != NULL) {
+        times->read = read;
+        times->batches = batches;
+    }
+    for (int k = 0; k < search->n_steps; k++) {
+        const double step = step_cost(&s, tensor, k);
+        ns += step;
+        if (times != NULL) {
+            times->step[k] = step;
+        }
+    }
+    return ns * batches * 1e-9;
 }

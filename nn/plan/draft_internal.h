@@ -43,20 +43,36 @@ typedef struct nn_search {
     nn_cost_table cost;
 } nn_search;
 
+/* What a draft wants of relinearisation at a step. */
+typedef enum nn_wish {
+    NN_WISH_ANY,   /* as a rule of thumb has it */
+    NN_WISH_NEVER, /* components stay as they are */
+    NN_WISH_BEFORE,
+    NN_WISH_AFTER,
+    NN_WISHES
+} nn_wish;
+
 /* Choices for one step. */
 typedef struct nn_draft_step {
-    int weight_bits;         /* AFFINE */
-    int target_bits;         /* scale after a rescale behind it; 0: none */
+    int weight_bits; /* AFFINE */
+    int target_bits; /* scale after a rescale behind it; 0: none */
+    nn_wish wish;
     bool relinearise_source; /* filled in by judging, like the rest */
     bool relinearise;
     int segment; /* of the tensor made */
 } nn_draft_step;
 
-/* A group of primes that is removed at once, or the base that stays. */
+/* A group of primes that is removed at once, or the base that stays: n_short
+ * primes of equal size that take two 16-bit words in a matrix product, then
+ * larger ones of equal size. */
 typedef struct nn_prime_group {
-    double bits;
+    double bits; /* of the product */
     int count;
+    int n_short;
 } nn_prime_group;
+
+/* log2 of prime i of a group. */
+double nn_prime_group_bits(const nn_prime_group *group, int i);
 
 /* A candidate with what judging it found. */
 typedef struct nn_draft {
@@ -89,10 +105,21 @@ typedef struct nn_draft_tensor {
     int n_components;
 } nn_draft_tensor;
 
-/* Predicted time of a judged draft's sizes for all batches in seconds, one
- * core. tensor: [n_steps + 1] as judged. */
+/* Predicted times on one core of one batch, in nanoseconds. */
+typedef struct nn_draft_times {
+    double read; /* of the inputs */
+    double step[NN_PLAN_MAX_STEPS];
+    double batches;
+} nn_draft_times;
+
+/* Predicts the times of a judged draft's sizes. Returns the seconds of all
+ * batches. tensor: [n_steps + 1] as judged; times may be NULL. */
 double nn_draft_seconds(const nn_draft *draft, const nn_search *search,
-                        const nn_draft_tensor *tensor);
+                        const nn_draft_tensor *tensor, nn_draft_times *times);
+
+/* Predicts the times of a feasible draft, judging it again. */
+void nn_draft_predict(nn_draft_times *times, const nn_draft *draft,
+                      const nn_search *search);
 
 /* Limbs of a segment, and the size of limb i (base first, then the groups from
  * the last removed to the first). */
@@ -124,8 +151,16 @@ void nn_propagate(const nn_search *search, const nn_error_terms *terms,
 /* The largest HE error that is predicted from such variances. */
 double nn_he_error(const nn_search *search, const nn_error *error);
 
+/* By what factor a draft's errors pass their targets (<= 1: accepted). */
+double nn_draft_excess(const nn_draft *draft, const nn_search *search);
+
+/* What the search minimises: time, and a little for size and for keys, which
+ * breaks ties. */
+double nn_draft_price(const nn_draft *draft);
+
 /* Finds the best drafts for ring degrees log2_n in [first, last], each with
- * other places of rescales or another degree, cheapest first.
+ * other places of rescales or relinearisations or another degree, cheapest
+ * first.
  * shape: best [NN_PLAN_CHOICES]; *n_best of them are filled, at least one.
  * error: SOTTO_ERR_LEVEL with what is needed and the cheapest fix. */
 sotto_status nn_draft_search(nn_draft *best, int *n_best,

@@ -16,8 +16,8 @@
 #define DEFAULT_MARGIN 1.3
 #define DEFAULT_CONFIDENCE 20.0
 /* Default targets, relative to the planned bound of the scores. */
-#define DEFAULT_HE_BITS 11
-#define DEFAULT_ROUNDING_BITS 8
+#define DEFAULT_HE_BITS 9
+#define DEFAULT_ROUNDING_BITS 6
 #define FIRST_LOG2_N 12
 
 /* Refuses what batch packing cannot evaluate. */
@@ -101,19 +101,23 @@ typedef struct found_moduli {
     uint64_t modulus[RNS_MAX_LIMBS];
 } found_moduli;
 
-/* Finds group->count primes with a product of 2^bits and puts them at ids
- * first, first + 1, …; each makes up for how far the others missed. */
+/* Finds the primes of a group of 2^bits and puts them at ids first, first + 1,
+ * …; each makes up for how far those before it missed, short ones only for
+ * what leaves them short. */
 static sotto_status find_group(nn_plan *plan, found_moduli *found,
                                const nn_prime_group *group, double bits,
                                int first, sotto_error *err)
 {
+    const nn_prime_group sized = {bits, group->count, group->n_short};
+    double missed = 0;
     for (int i = 0; i < group->count; i++) {
-        found->target[found->n++] = bits / (group->count - i);
+        const double want = nn_prime_group_bits(&sized, i);
+        found->target[found->n++] = want + missed / (group->count - i);
         SOTTO_TRY(rlwe_moduli_find(found->modulus, found->log2_n, found->target,
                                    found->n, err));
         const uint64_t q = found->modulus[found->n - 1];
         plan->params.modulus[first + i] = q;
-        bits -= log2((double)q);
+        missed += want - log2((double)q);
     }
     return SOTTO_OK;
 }
@@ -304,7 +308,7 @@ static sotto_status prepare(nn_search *search, nn_plan *plan,
     search->public_key = options->public_key;
     search->plain_chain = options->plain_chain;
     search->images = options->images ? options->images : 1;
-    search->cost = nn_cost_default();
+    search->cost = options->costs != NULL ? *options->costs : nn_cost_default();
     SOTTO_TRY(set_ranges(search, plan, network, statistics,
                          or_default(options->range_margin, DEFAULT_MARGIN),
                          err));
@@ -320,6 +324,42 @@ static sotto_status prepare(nn_search *search, nn_plan *plan,
     return SOTTO_OK;
 }
 
+/* Appends the names of steps where something happens. */
+static void append_steps(char *text, size_t cap, const nn_draft *draft,
+                         const nn_search *search, const char *what,
+                         bool (*happens)(const nn_draft_step *step))
+{
+    bool first = true;
+    for (int k = 0; k < search->n_steps; k++) {
+        if (happens(&draft->step[k])) {
+            char name[NN_PLAN_NAME_BYTES];
+            const size_t at = strlen(text);
+            plain_name(name, search->network->steps[k].name);
+            (void)snprintf(text + at, cap - at, "%s%s%s",
+                           !first    ? ", "
+                           : at == 0 ? ""
+                                     : "; ",
+                           first ? what : "", name);
+            first = false;
+        }
+    }
+}
+
+static bool rescales(const nn_draft_step *step)
+{
+    return step->target_bits > 0;
+}
+
+static bool relinearises(const nn_draft_step *step)
+{
+    return step->relinearise;
+}
+
+static bool relinearises_source(const nn_draft_step *step)
+{
+    return step->relinearise_source;
+}
+
 /* Says in words and figures what the search found. */
 static void describe(nn_plan_choice *choice, const nn_draft *draft,
                      const nn_search *search)
@@ -331,18 +371,49 @@ static void describe(nn_plan_choice *choice, const nn_draft *draft,
                                .seconds = draft->seconds,
                                .he_error = draft->he_error,
                                .rounding_error = draft->rounding_error};
-    size_t at = 0;
     const size_t cap = sizeof(choice->what);
-    for (int k = 0; k < search->n_steps; k++) {
-        if (draft->step[k].target_bits > 0 && at + 1 < cap) {
-            char name[NN_PLAN_NAME_BYTES];
-            plain_name(name, search->network->steps[k].name);
-            at += (size_t)snprintf(choice->what + at, cap - at, "%s%s",
-                                   at > 0 ? ", " : "rescale behind ", name);
+    append_steps(choice->what, cap, draft, search, "rescale behind ", rescales);
+    append_steps(choice->what, cap, draft, search, "relinearise behind ",
+                 relinearises);
+    append_steps(choice->what, cap, draft, search, "relinearise before ",
+                 relinearises_source);
+    if (choice->what[0] == '\0') {
+        (void)snprintf(choice->what, cap, "nothing but products");
+    }
+}
+
+/* What the habit would take, for comparison; not fitting is no error. */
+static sotto_status describe_plain(nn_plan_choice *choice,
+                                   const nn_search *search, int first, int last)
+{
+    nn_search *plain = sotto_calloc(1, sizeof(*plain));
+    nn_draft *draft = sotto_calloc(NN_PLAN_CHOICES, sizeof(*draft));
+    sotto_status status =
+        plain != NULL && draft != NULL ? SOTTO_OK : SOTTO_ERR_MEMORY;
+    if (status == SOTTO_OK) {
+        int n = 0;
+        *plain = *search;
+        plain->plain_chain = true;
+        status = nn_draft_search(draft, &n, plain, first, last, NULL);
+        if (status == SOTTO_OK) {
+            describe(choice, draft, search);
         }
     }
-    if (at == 0) {
-        (void)snprintf(choice->what, cap, "no rescale");
+    sotto_free(plain);
+    sotto_free(draft);
+    return status == SOTTO_ERR_LEVEL ? SOTTO_OK : status;
+}
+
+/* Predicted times of the chosen draft. */
+static void set_times(nn_plan *plan, const nn_draft *draft,
+                      const nn_search *search)
+{
+    nn_draft_times times;
+    nn_draft_predict(&times, draft, search);
+    plan->seconds = draft->seconds;
+    plan->read_seconds = times.read * 1e-9;
+    for (int k = 0; k < plan->n_steps; k++) {
+        plan->step[k].seconds = times.step[k] * 1e-9;
     }
 }
 
@@ -359,6 +430,11 @@ static sotto_status make(nn_plan *plan, nn_search *search, nn_draft *draft,
     for (int i = 0; i < plan->n_choices; i++) {
         describe(&plan->choice[i], &draft[i], search);
     }
+    if (describe_plain(&plan->plain, search, first, last) != SOTTO_OK) {
+        return sotto_fail(err, SOTTO_ERR_MEMORY, "plan: out of memory");
+    }
+    plan->measured = options->costs != NULL;
+    plan->costs = search->cost;
     plan->images = search->images;
     plan->input_shape = network->input_shape;
     plan->n_inputs = network->n_inputs;
@@ -370,7 +446,7 @@ static sotto_status make(nn_plan *plan, nn_search *search, nn_draft *draft,
         plan->std[i] = options->std[i];
     }
     SOTTO_TRY(nn_draft_realise(plan, draft, search, err));
-    plan->seconds = draft->seconds;
+    set_times(plan, draft, search);
     return predict(plan, search, err);
 }
 

@@ -147,7 +147,8 @@ nn_plan_product nn_plan_before_rescale(const nn_plan *plan,
     }
     const double scale = nn_plan_tensor_scale(plan, step);
     return (nn_plan_product){.level = nn_plan_tensor_level(plan, step),
-                             .n_components = 3,
+                             .n_components =
+                                 2 * nn_plan_tensor_components(plan, step) - 1,
                              .scale = scale * scale};
 }
 
@@ -156,11 +157,12 @@ sotto_status nn_plan_derive(nn_plan *plan, const nn_network *network, size_t k,
 {
     nn_plan_step *step = &plan->step[k];
     if (step->kind != NN_STEP_AFFINE &&
-        nn_plan_tensor_components(plan, k) != 2) {
+        2 * nn_plan_tensor_components(plan, k) - 1 > RLWE_MAX_COMPONENTS) {
         return sotto_fail(err, SOTTO_ERR_MISMATCH,
                           "step %s squares a ciphertext of %d components, "
-                          "expected 2",
-                          step->name, nn_plan_tensor_components(plan, k));
+                          "expected at most %d",
+                          step->name, nn_plan_tensor_components(plan, k),
+                          (RLWE_MAX_COMPONENTS + 1) / 2);
     }
     const nn_plan_product product = nn_plan_before_rescale(plan, network, k);
     const double by = divisor(&plan->params, product.level, step->level);

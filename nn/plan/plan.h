@@ -30,6 +30,7 @@
 #include "base/status.h"
 #include "nn/graph/fold.h"
 #include "nn/graph/statistics.h"
+#include "nn/plan/cost.h"
 #include "rlwe/keys.h"
 #include "rlwe/params.h"
 
@@ -53,6 +54,7 @@ typedef struct nn_plan_step {
     double scale;            /* … exact */
     double range;    /* bound on |value|, rounded up to a power of two */
     double he_error; /* predicted, values; exceeded with 2^-confidence */
+    double seconds;  /* predicted, of one batch, on one core */
 } nn_plan_step;
 
 /* One switching key that the server needs. */
@@ -64,9 +66,9 @@ typedef struct nn_plan_key {
 #define NN_PLAN_CHOICES 4
 
 /* One way to run the network that the search came across: the best with its
- * ring and places of rescales. */
+ * ring and places of rescales and relinearisations. */
 typedef struct nn_plan_choice {
-    char what[128]; /* "rescale behind conv1, dense1", "no rescale", … */
+    char what[128]; /* "rescale behind dense1; relinearise behind dense1", … */
     int log2_n;
     int limbs;
     double log2_qp;
@@ -101,8 +103,13 @@ typedef struct nn_plan {
     double rounding_error; /* predicted largest weight-rounding error */
     double margin_bits;    /* free bits above the largest score at the end */
     double seconds;        /* predicted server time, one core */
+    double read_seconds;   /* … reading the inputs of one batch */
+    bool measured;       /* times are by costs instead of the committed table */
+    nn_cost_table costs; /* when measured */
+    nn_plan_choice plain; /* one rescale behind every operation; limbs 0: does
+                           * not fit. Not part of the text, like … */
     int n_choices; /* what nn_plan_make chose and the runners-up, best first; */
-    nn_plan_choice choice[NN_PLAN_CHOICES]; /* not part of the text */
+    nn_plan_choice choice[NN_PLAN_CHOICES];
     uint8_t id[SOTTO_HASH_BYTES]; /* SHA-256 of the text without this line */
 } nn_plan;
 
@@ -110,15 +117,16 @@ typedef struct nn_plan {
 typedef struct nn_plan_options {
     uint64_t images;        /* default 1 */
     double range_margin;    /* default 1.3, on every range from data */
-    double he_target;       /* largest HE error of a score; default 2^-11 of the
+    double he_target;       /* largest HE error of a score; default 2^-9 of the
                              * planned bound of the scores */
-    double rounding_target; /* largest rounding error; default 2^-8 of it */
+    double rounding_target; /* largest rounding error; default 2^-6 of it */
     double confidence;      /* default 20 */
     int log2_n;             /* 0: search */
     bool plain_chain; /* one rescale behind every operation: to compare with */
     int security;     /* 0: 128 */
     bool allow_insecure;
     bool public_key;                 /* also plan for public-key encryption */
+    const nn_cost_table *costs;      /* NULL: the committed table */
     const nn_statistics *statistics; /* NULL: what the model's metadata say */
     const float *mean; /* [n_mean] normalisation, recorded in the plan; the */
     const float *std;  /* caller has put it into the network's graph */

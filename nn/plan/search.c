@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: MIT
  * Search for the best draft of a batch plan.
  *
- * For each ring degree: every choice of up to two rescales (in deeper networks:
- * a few regular patterns), the scale of the input, the scale after each
- * rescale, and one number of fractional bits for all weights; then the bits of
- * single layers are lowered while the errors stay in bounds. Least predicted
- * time wins; between equals, fewer bits.
+ * A draft's structure is its ring degree, the places of its rescales and those
+ * of its relinearisations; its numbers are the scale of the input, the scale
+ * behind each rescale, and the fractional bits of each layer's weights. For
+ * each structure (in deeper networks: for a few regular ones) a grid finds a
+ * start, one scale behind all rescales and one number of bits for all weights;
+ * from there single numbers and pairs of numbers are moved while that helps.
+ * What wins is predicted time; between equals, fewer bits.
+ *
+ *     structure ──> grid ──> moves of one or two numbers, of a relinearisation
+ *                                 (deep: of a rescale) ──> the few best
  */
 #include <math.h>
 #include <string.h>
@@ -19,41 +24,51 @@
 #define MAX_WEIGHT_BITS 20
 #define MIN_TARGET_BITS 16
 #define MAX_TARGET_BITS 44
-#define TARGET_STEP 2
-#define KEY_PRICE 1.25
-/* Networks of up to so many steps are searched through. */
+#define KEY_PRICE 1.02
+/* Networks of up to so many steps are searched through, with up to two
+ * rescales, or three. */
 #define SMALL_NETWORK 10
+#define SMALLEST_NETWORK 6
+/* Errors beyond their targets come before any price. */
+#define EXCESS_PRICE 1e30
+/* Numbers at a greater distance are not moved together in deep networks. */
+#define PAIR_DISTANCE 8
+/* The input, and two numbers for each step. */
+#define MAX_NUMBERS (2 * NN_PLAN_MAX_STEPS + 1)
 
 typedef struct hunt {
     const nn_search *search;
     nn_draft *draft; /* the candidate being varied */
-    nn_draft *best;  /* [n_best], cheapest first, no two of one kind */
+    nn_draft *start; /* the best of one structure */
+    double start_price;
+    nn_draft *best; /* [n_best], cheapest first, no two of one kind */
     int n_best;
     nn_draft *nearest; /* feasible in size, smallest excess of error */
     double nearest_excess;
 } hunt;
 
-/* By what factor a draft's errors pass their targets (<= 1: accepted). */
-static double excess(const nn_search *s, const nn_draft *d)
+double nn_draft_excess(const nn_draft *d, const nn_search *s)
 {
     return fmax(d->he_error / s->he_target,
                 d->rounding_error / s->rounding_target);
 }
 
-/* What is minimised: time, and a little for size, which breaks ties. A plan
- * that needs switching keys must pay for making and sending them. */
-static double price(const nn_draft *d)
+double nn_draft_price(const nn_draft *d)
 {
     const double keys = d->special.count > 0 ? KEY_PRICE : 1;
     return d->seconds * keys * (1 + 1e-4 * d->total_bits);
 }
 
-/* Whether two drafts have the same degree and places of rescales. */
+/* Whether two drafts have the same structure. */
 static bool same_kind(const nn_draft *a, const nn_draft *b, int n_steps)
 {
     bool same = a->log2_n == b->log2_n;
     for (int k = 0; same && k < n_steps; k++) {
-        same = (a->step[k].target_bits > 0) == (b->step[k].target_bits > 0);
+        const nn_draft_step *s = &a->step[k];
+        const nn_draft_step *t = &b->step[k];
+        same = (s->target_bits > 0) == (t->target_bits > 0) &&
+               s->relinearise == t->relinearise &&
+               s->relinearise_source == t->relinearise_source;
     }
     return same;
 }
@@ -62,7 +77,8 @@ static bool same_kind(const nn_draft *a, const nn_draft *b, int n_steps)
 static void keep(hunt *h)
 {
     int at = 0;
-    while (at < h->n_best && price(&h->best[at]) <= price(h->draft)) {
+    const double price = nn_draft_price(h->draft);
+    while (at < h->n_best && nn_draft_price(&h->best[at]) <= price) {
         if (same_kind(&h->best[at], h->draft, h->search->n_steps)) {
             return;
         }
@@ -85,22 +101,165 @@ static void keep(hunt *h)
     h->n_best = end + 1 > h->n_best ? end + 1 : h->n_best;
 }
 
-/* Judges the present draft and keeps it if it is among the best so far. */
-static void consider(hunt *h)
+/* Judges the present draft, makes it the start when it is better, and keeps it
+ * if it is among the best so far. Returns whether it is the new start. */
+static bool consider(hunt *h)
 {
     nn_draft_judge(h->draft, h->search);
     if (!h->draft->feasible) {
-        return;
+        return false;
     }
-    const double e = excess(h->search, h->draft);
-    if (e > 1) {
-        if (e < h->nearest_excess) {
-            h->nearest_excess = e;
-            *h->nearest = *h->draft;
+    const double excess = nn_draft_excess(h->draft, h->search);
+    if (excess < h->nearest_excess) {
+        h->nearest_excess = excess;
+        *h->nearest = *h->draft;
+    }
+    const double price =
+        excess > 1 ? EXCESS_PRICE * excess : nn_draft_price(h->draft);
+    if (excess <= 1) {
+        keep(h);
+    }
+    if (price >= h->start_price) {
+        return false;
+    }
+    h->start_price = price;
+    *h->start = *h->draft;
+    return true;
+}
+
+/* ---- Moves --------------------------------------------------------------- */
+
+/* One number of a draft and its range. */
+typedef struct number {
+    int *value;
+    int min, max;
+    int step; /* where it is; -1: the input */
+} number;
+
+/* The numbers of the candidate; room for MAX_NUMBERS. */
+static int find_numbers(const hunt *h, number *numbers)
+{
+    int n = 0;
+    numbers[n++] =
+        (number){&h->draft->input_bits, MIN_INPUT_BITS, MAX_INPUT_BITS, -1};
+    for (int k = 0; k < h->search->n_steps; k++) {
+        nn_draft_step *step = &h->draft->step[k];
+        if (h->search->facts[k].kind == NN_STEP_AFFINE) {
+            numbers[n++] = (number){&step->weight_bits, MIN_WEIGHT_BITS,
+                                    MAX_WEIGHT_BITS, k};
         }
-        return;
+        if (step->target_bits > 0) {
+            numbers[n++] = (number){&step->target_bits, MIN_TARGET_BITS,
+                                    MAX_TARGET_BITS, k};
+        }
     }
-    keep(h);
+    return n;
+}
+
+/* Moves a number; false when it would leave its range. */
+static bool move(const number *x, int by)
+{
+    *x->value += by;
+    return *x->value >= x->min && *x->value <= x->max;
+}
+
+/* Tries all moves of the numbers a and b together (a alone when they are one).
+ * Returns whether one helped. */
+static bool move_pair(hunt *h, const number *a, const number *b)
+{
+    bool better = false;
+    for (int i = -2; i <= 2; i++) {
+        for (int j = -2; j <= 2; j++) {
+            if (i == 0 || (a == b) != (j == 0)) {
+                continue;
+            }
+            *h->draft = *h->start;
+            if (move(a, i) && (a == b || move(b, j))) {
+                better = consider(h) || better;
+            }
+        }
+    }
+    return better;
+}
+
+static bool move_numbers(hunt *h)
+{
+    number numbers[MAX_NUMBERS];
+    *h->draft = *h->start;
+    const int n = find_numbers(h, numbers);
+    const int far =
+        h->search->n_steps > SMALL_NETWORK ? PAIR_DISTANCE : MAX_NUMBERS;
+    bool better = false;
+    for (int a = 0; a < n; a++) {
+        for (int b = a; b < n && numbers[b].step - numbers[a].step <= far;
+             b++) {
+            better = move_pair(h, &numbers[a], &numbers[b]) || better;
+        }
+    }
+    return better;
+}
+
+/* Other places of relinearisations. */
+static bool move_wishes(hunt *h)
+{
+    bool better = false;
+    for (int k = 0; k < h->search->n_steps; k++) {
+        for (nn_wish wish = NN_WISH_ANY; wish < NN_WISHES; wish++) {
+            *h->draft = *h->start;
+            if (h->draft->step[k].wish != wish) {
+                h->draft->step[k].wish = wish;
+                better = consider(h) || better;
+            }
+        }
+    }
+    return better;
+}
+
+/* Leaves out a rescale, or puts it one step earlier or later. */
+static bool move_rescales(hunt *h)
+{
+    bool better = false;
+    for (int k = 0; k + 1 < h->search->n_steps; k++) {
+        const int target = h->start->step[k].target_bits;
+        for (int to = k - 1; target > 0 && to <= k + 1; to++) {
+            if (to < 0 || to + 1 >= h->search->n_steps ||
+                (to != k && h->start->step[to].target_bits > 0)) {
+                continue;
+            }
+            *h->draft = *h->start;
+            h->draft->step[k].target_bits = 0;
+            if (to != k) {
+                h->draft->step[to].target_bits = target;
+            }
+            if (consider(h)) {
+                better = true;
+                break;
+            }
+        }
+    }
+    return better;
+}
+
+/* From the start, moves until none helps. */
+static void polish(hunt *h)
+{
+    bool better = h->start_price < HUGE_VAL;
+    while (better) {
+        better = move_numbers(h);
+        better = move_wishes(h) || better;
+        if (h->search->n_steps > SMALL_NETWORK) {
+            better = move_rescales(h) || better;
+        }
+    }
+}
+
+/* ---- Starts -------------------------------------------------------------- */
+
+static void clear_structure(hunt *h, int log2_n)
+{
+    memset(h->draft, 0, sizeof(*h->draft));
+    h->draft->log2_n = log2_n;
+    h->start_price = HUGE_VAL;
 }
 
 /* Varies the bits of all weights alike. Fewer bits are cheaper, so the first
@@ -111,48 +270,69 @@ static void vary_weights(hunt *h)
         for (int k = 0; k < h->search->n_steps; k++) {
             h->draft->step[k].weight_bits = bits;
         }
-        consider(h);
-        if (h->draft->feasible && excess(h->search, h->draft) <= 1) {
+        (void)consider(h);
+        if (h->draft->feasible && nn_draft_excess(h->draft, h->search) <= 1) {
             return;
         }
     }
 }
 
-/* Varies the input scale below the present targets. */
-static void vary_input(hunt *h)
+/* Searches through one structure: the candidate has some target wherever it
+ * rescales. first: the smallest input scale; step: of the grid. */
+static void search_structure(hunt *h, int step)
 {
-    for (int bits = MIN_INPUT_BITS; bits <= MAX_INPUT_BITS; bits++) {
-        h->draft->input_bits = bits;
-        vary_weights(h);
+    bool rescales = false;
+    for (int target = MIN_TARGET_BITS; target <= MAX_TARGET_BITS;
+         target += step) {
+        for (int k = 0; k < h->search->n_steps; k++) {
+            if (h->draft->step[k].target_bits > 0) {
+                h->draft->step[k].target_bits = target;
+                rescales = true;
+            }
+        }
+        for (int bits = MIN_INPUT_BITS; bits <= MAX_INPUT_BITS; bits += step) {
+            h->draft->input_bits = bits;
+            vary_weights(h);
+        }
+        if (!rescales) {
+            break;
+        }
+    }
+    polish(h);
+}
+
+/* Rescales behind the steps of a set of sites, relinearised as the rule of
+ * thumb has it and nowhere. */
+static void search_sites(hunt *h, int log2_n, unsigned sites)
+{
+    for (nn_wish wish = NN_WISH_ANY; wish <= NN_WISH_NEVER; wish++) {
+        clear_structure(h, log2_n);
+        for (int k = 0; k < h->search->n_steps; k++) {
+            h->draft->step[k].wish = wish;
+            h->draft->step[k].target_bits =
+                (sites >> k & 1) != 0 ? MIN_TARGET_BITS : 0;
+        }
+        search_structure(h, 2);
     }
 }
 
-static void clear_pattern(hunt *h, int log2_n)
+static int count_bits(unsigned x)
 {
-    memset(h->draft, 0, sizeof(*h->draft));
-    h->draft->log2_n = log2_n;
+    int n = 0;
+    for (; x != 0; x &= x - 1) {
+        n++;
+    }
+    return n;
 }
 
-/* No rescale, one, or two, anywhere before the last step. */
+/* A few rescales, anywhere before the last step. */
 static void search_small(hunt *h, int log2_n)
 {
-    const int sites = h->search->n_steps - 1;
-    clear_pattern(h, log2_n);
-    vary_input(h);
-    for (int a = 0; a < sites; a++) {
-        for (int ta = MIN_TARGET_BITS; ta <= MAX_TARGET_BITS;
-             ta += TARGET_STEP) {
-            clear_pattern(h, log2_n);
-            h->draft->step[a].target_bits = ta;
-            vary_input(h);
-            for (int b = a + 1; b < sites; b++) {
-                for (int tb = MIN_TARGET_BITS; tb <= MAX_TARGET_BITS;
-                     tb += TARGET_STEP) {
-                    h->draft->step[b].target_bits = tb;
-                    vary_input(h);
-                }
-                h->draft->step[b].target_bits = 0;
-            }
+    const int n = h->search->n_steps - 1;
+    const int most = h->search->n_steps <= SMALLEST_NETWORK ? 3 : 2;
+    for (unsigned sites = 0; sites < 1u << n; sites++) {
+        if (count_bits(sites) <= most) {
+            search_sites(h, log2_n, sites);
         }
     }
 }
@@ -164,19 +344,19 @@ static void search_deep(hunt *h, int log2_n)
     const int sites = h->search->n_steps - 1;
     for (int kind = 0; kind < 2; kind++) {
         for (int stride = 1; stride <= 3; stride++) {
+            clear_structure(h, log2_n);
             for (int target = MIN_TARGET_BITS; target <= MAX_TARGET_BITS;
                  target++) {
-                clear_pattern(h, log2_n);
                 int seen = 0;
                 for (int k = 1; k < sites; k++) {
-                    if (h->search->facts[k].kind == kinds[kind] &&
-                        ++seen % stride == 0) {
-                        h->draft->step[k].target_bits = target;
-                    }
+                    const bool here = h->search->facts[k].kind == kinds[kind] &&
+                                      ++seen % stride == 0;
+                    h->draft->step[k].target_bits = here ? target : 0;
                 }
                 h->draft->input_bits = target;
                 vary_weights(h);
             }
+            polish(h);
         }
     }
 }
@@ -185,36 +365,18 @@ static void search_deep(hunt *h, int log2_n)
 static void search_plain(hunt *h, int log2_n)
 {
     for (int bits = MIN_TARGET_BITS; bits <= MAX_TARGET_BITS; bits++) {
-        clear_pattern(h, log2_n);
+        clear_structure(h, log2_n);
         h->draft->input_bits = bits;
         for (int k = 0; k < h->search->n_steps; k++) {
             h->draft->step[k].weight_bits = bits;
             h->draft->step[k].target_bits =
                 k + 1 < h->search->n_steps ? bits : 0;
         }
-        consider(h);
+        (void)consider(h);
     }
 }
 
-/* Lowers the bits of one layer at a time while that is accepted and no more
- * expensive. */
-static void refine(hunt *h)
-{
-    bool better = true;
-    while (better) {
-        better = false;
-        for (int k = 0; k < h->search->n_steps; k++) {
-            if (h->best->step[k].weight_bits <= MIN_WEIGHT_BITS) {
-                continue;
-            }
-            const double before = price(h->best);
-            *h->draft = *h->best;
-            h->draft->step[k].weight_bits--;
-            consider(h);
-            better = better || price(h->best) < before;
-        }
-    }
-}
+/* ---- The search ---------------------------------------------------------- */
 
 /* Explains why nothing fits. */
 static sotto_status nothing_fits(const hunt *h, int last_log2_n,
@@ -251,14 +413,15 @@ sotto_status nn_draft_search(nn_draft *best, int *n_best,
                              const nn_search *search, int first_log2_n,
                              int last_log2_n, sotto_error *err)
 {
-    nn_draft *room = sotto_calloc(2, sizeof(*room));
+    nn_draft *room = sotto_calloc(3, sizeof(*room));
     if (room == NULL) {
         return sotto_fail(err, SOTTO_ERR_MEMORY, "plan: out of memory");
     }
     hunt h = {.search = search,
               .draft = &room[0],
+              .start = &room[1],
               .best = best,
-              .nearest = &room[1],
+              .nearest = &room[2],
               .nearest_excess = HUGE_VAL};
     for (int log2_n = first_log2_n; log2_n <= last_log2_n; log2_n++) {
         /* A slot costs more in a larger ring; only fewer empty slots speak for
@@ -276,15 +439,9 @@ sotto_status nn_draft_search(nn_draft *best, int *n_best,
             search_deep(&h, log2_n);
         }
     }
-    sotto_status status = SOTTO_OK;
-    if (h.n_best > 0) {
-        if (!search->plain_chain) {
-            refine(&h);
-        }
-        *n_best = h.n_best;
-    } else {
-        status = nothing_fits(&h, last_log2_n, err);
-    }
+    *n_best = h.n_best;
+    const sotto_status status =
+        h.n_best > 0 ? SOTTO_OK : nothing_fits(&h, last_log2_n, err);
     sotto_free(room);
     return status;
 }

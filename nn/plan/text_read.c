@@ -12,6 +12,7 @@
 #include "nn/plan/plan_internal.h"
 
 #define TOKEN_BYTES 128
+#define MAX_SECONDS 1e18
 
 /* Sticky: after the first thing that does not fit, everything is zero and
  * `what` names what was expected. */
@@ -274,6 +275,8 @@ static void get_step(text_in *in, nn_plan_step *s, int n_levels)
     s->range = real(in, 0x1p-60, 0x1p200);
     keyword(in, "error");
     s->he_error = real(in, 0, 0x1p200);
+    keyword(in, "seconds");
+    s->seconds = real(in, 0, MAX_SECONDS);
     end_line(in);
 }
 
@@ -299,6 +302,21 @@ static void get_steps(text_in *in, nn_plan *plan)
     }
 }
 
+/* The table that the times are by. */
+static void get_costs(text_in *in, nn_plan *plan)
+{
+    keyword(in, "costs");
+    plan->measured = either(in, "measured", "committed");
+    plan->costs = nn_cost_default();
+    if (plan->measured) {
+        (void)whole(in, NN_COST_UNITS, NN_COST_UNITS);
+        for (int i = 0; i < NN_COST_UNITS; i++) {
+            plan->costs.ns[i] = real(in, 0, 1e9);
+        }
+    }
+    end_line(in);
+}
+
 static void get_plan(text_in *in, nn_plan *plan)
 {
     keyword(in, "sotto-plan");
@@ -320,7 +338,9 @@ static void get_plan(text_in *in, nn_plan *plan)
     plan->he_error = real_line(in, "he_error", 0, 0x1p200);
     plan->rounding_error = real_line(in, "rounding_error", 0, 0x1p200);
     plan->margin_bits = real_line(in, "margin_bits", -1, 10000);
-    plan->seconds = real_line(in, "seconds", 0, 1e18);
+    plan->seconds = real_line(in, "seconds", 0, MAX_SECONDS);
+    plan->read_seconds = real_line(in, "read_seconds", 0, MAX_SECONDS);
+    get_costs(in, plan);
     get_hex(in, "model", plan->model_id);
     if (in->ok && plan->step[plan->n_steps - 1].n_elements != plan->n_outputs) {
         bad(in, "a last step that makes the outputs");

@@ -116,10 +116,10 @@ static void put_steps(text_out *out, const nn_plan *plan)
         const nn_plan_step *s = &plan->step[k];
         put(out,
             "step %s %s %zu bits %d relinearise %s level %d components %d "
-            "scale %a range %a error %a\n",
+            "scale %a range %a error %a seconds %a\n",
             s->kind == NN_STEP_AFFINE ? "affine" : "square", s->name,
             s->n_elements, s->weight_bits, relinearise_word(s), s->level,
-            s->n_components, s->scale, s->range, s->he_error);
+            s->n_components, s->scale, s->range, s->he_error, s->seconds);
     }
     put(out, "keys %d\n", plan->n_keys);
     for (int i = 0; i < plan->n_keys; i++) {
@@ -128,6 +128,19 @@ static void put_steps(text_out *out, const nn_plan *plan)
             key->target.kind == RLWE_KEY_POWER ? "power" : "galois",
             key->target.value, key->gadget);
     }
+}
+
+static void put_costs(text_out *out, const nn_plan *plan)
+{
+    if (!plan->measured) {
+        put(out, "costs committed\n");
+        return;
+    }
+    put(out, "costs measured %d", (int)NN_COST_UNITS);
+    for (int i = 0; i < NN_COST_UNITS; i++) {
+        put(out, " %a", plan->costs.ns[i]);
+    }
+    put(out, "\n");
 }
 
 static void put_plan(text_out *out, const nn_plan *plan)
@@ -145,6 +158,8 @@ static void put_plan(text_out *out, const nn_plan *plan)
     put(out, "rounding_error %a\n", plan->rounding_error);
     put(out, "margin_bits %a\n", plan->margin_bits);
     put(out, "seconds %a\n", plan->seconds);
+    put(out, "read_seconds %a\n", plan->read_seconds);
+    put_costs(out, plan);
     put_hex(out, "model", plan->model_id);
 }
 

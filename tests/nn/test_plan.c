@@ -138,16 +138,23 @@ static void test_nn_plan_make_fits_cryptonets(void **state)
     assert_int_equal(plan->n_steps, 5);
     assert_int_equal(plan->n_inputs, 784);
     assert_int_equal(plan->n_outputs, 10);
-    assert_int_equal(plan->n_keys, 1);
     assert_true(plan->margin_bits >= 1);
-    /* The targets: 2^-11 and 2^-8 of the planned bound, 64. */
-    assert_true(plan->he_error <= 64 * 0x1p-11);
-    assert_true(plan->rounding_error <= 64 * 0x1p-8);
+    /* The targets: 2^-9 and 2^-6 of the planned bound, 64. */
+    assert_true(plan->he_error <= 64 * 0x1p-9);
+    assert_true(plan->rounding_error <= 64 * 0x1p-6);
     const nn_plan_step *last = &plan->step[4];
     assert_true(log2(last->scale) + log2(last->range) + 2 <=
                 log2_q(plan, last->level));
     /* One level per operation would take six limbs. */
     assert_true(plan->params.level[0].count <= 4);
+    assert_true(plan->plain.limbs >= 6);
+    assert_true(plan->plain.seconds > plan->seconds);
+    double seconds = plan->read_seconds;
+    for (int k = 0; k < plan->n_steps; k++) {
+        seconds += plan->step[k].seconds;
+    }
+    seconds *= (double)nn_plan_batches(plan, plan->images);
+    assert_true(fabs(seconds / plan->seconds - 1) < 1e-9);
     rlwe_params *params = sotto_calloc(1, sizeof(*params));
     must(rlwe_params_check(params, &plan->params, &err));
     assert_true(params->security_bits >= 128);
@@ -316,6 +323,36 @@ static void test_nn_plan_write_read_round_trip(void **state)
     net_free(&n);
 }
 
+/* A measured table is written and read; the committed one is not measured. */
+static void test_nn_plan_write_read_costs(void **state)
+{
+    (void)state;
+    net n = cryptonets();
+    nn_cost_table costs = nn_cost_default();
+    for (int i = 0; i < NN_COST_UNITS; i++) {
+        costs.ns[i] *= 1.0 / 3 + i;
+    }
+    for (int measured = 0; measured < 2; measured++) {
+        const nn_plan_options options = {.costs = measured ? &costs : NULL};
+        nn_plan *plan = NULL;
+        nn_plan *read = NULL;
+        char *text = NULL;
+        size_t len = 0;
+        must(nn_plan_make(&plan, n.network, &options, &err));
+        must(nn_plan_write(&text, &len, plan, &err));
+        must(nn_plan_read(&read, text, len, false, &err));
+        assert_int_equal(read->measured, measured);
+        const nn_cost_table want = measured ? costs : nn_cost_default();
+        assert_memory_equal(&read->costs, &want, sizeof want);
+        assert_true(read->read_seconds == plan->read_seconds);
+        assert_true(read->step[2].seconds == plan->step[2].seconds);
+        sotto_free(text);
+        sotto_free(plan);
+        sotto_free(read);
+    }
+    net_free(&n);
+}
+
 /* Any flipped bit and any truncation is noticed. */
 static void test_nn_plan_read_refuses_damage(void **state)
 {
@@ -434,6 +471,7 @@ int main(void)
         cmocka_unit_test(test_nn_plan_make_refuses_too_deep),
         cmocka_unit_test(test_nn_plan_make_deep),
         cmocka_unit_test(test_nn_plan_write_read_round_trip),
+        cmocka_unit_test(test_nn_plan_write_read_costs),
         cmocka_unit_test(test_nn_plan_read_refuses_damage),
         cmocka_unit_test(test_nn_plan_read_refuses_insecure),
         cmocka_unit_test(test_nn_plan_verify_refuses_another_model),
