@@ -2,13 +2,16 @@
  * Sums of products with AVX-512 IFMA: key switching and base conversion.
  *
  * High and low halves of the products are added apart, V = H·2^52 + L, and
- * reduced once, by Montgomery's step and a product with 2^104 mod q:
+ * reduced once; where no factor is fixed, by Montgomery's step and a product
+ * with 2^104 mod q:
  *     m = L·q^-1 mod 2^52,  x = H + floor(L/2^52) + q - hi(m·q) ≡ V/2^52,
  *     V ≡ x·2^52.
  * x is positive since hi(m·q) < q, and must be below 2^52: as many terms are
  * added at a time as make sure of that (`most_terms`), the result so far being
  * added to L of the next ones. L <= 256·(2^52 - 1) + q < 2^61.
  */
+#include <stdbool.h>
+
 #include "ntt/ifma_internal.h"
 
 #if defined(__x86_64__)
@@ -72,7 +75,7 @@ static IFMA_INLINE void reduce(sum *s, size_t count, const reduction *c)
 
 /* How many products below 2^52·(high + 1) may be added before they are reduced.
  * Each adds at most high to H and one to floor(L/2^52); 2^8 are for the result
- * so far and for what convert adds. */
+ * so far. */
 static size_t most_terms(uint64_t high, const zq_modulus *mod)
 {
     return (size_t)(((IFMA_LOW_BITS + 1) - mod->q - 256) / (high + 1));
@@ -183,80 +186,108 @@ static void convert_one(uint64_t *r, const uint64_t *x,
     }
 }
 
-/* Sources of a conversion. */
+/* Sources of a conversion. In Montgomery's form W = w·2^52 mod q of factors,
+ * one step reduces a sum of products:
+ *     V = Σ x_i·W_i + upper·M = H·2^52 + L,  m = L·q^-1 mod 2^52,
+ *     H + floor(L/2^52) - hi(m·q) = (V - m·q)/2^52 ≡ Σ x_i·w_i + upper·w_M,
+ * exactly. With x_i < f_i, V < q·Σ (f_i + 1), and so many sources are taken at
+ * a time that this is at most q·2^52: the result is in (-q,q). */
 typedef struct sources {
     const uint64_t *const *x;
-    const ntt_convert *constants;
-    vec minus;    /* what each x_i above its half adds */
-    size_t first; /* as in rows */
+    const uint64_t *factor; /* [k] W_i */
+    const uint64_t *from;   /* [k] f_i */
+    vec minus;              /* M: what each x_i above its half adds */
     size_t count;
+    bool is_first; /* else to what is in the output */
 } sources;
+
+/* Most sources at a time. */
+#define MOST_SOURCES 32
 
 /* The columns j … j + 8·width - 1; width 1 … 4. */
 static IFMA_INLINE void add_sources(uint64_t *r, const sources *in, size_t j,
-                                    size_t width, const reduction *c)
+                                    size_t width, const ifma_field *f)
 {
     sum s[4];
-    vec upper[4]; /* how many x_i are above their half */
+    vec m[4];
     UNROLL
     for (size_t v = 0; v < 4 && v < width; v++) {
-        s[v].high = c->field.q;
-        s[v].low = in->first != 0 ? vec_load(r + j + 8 * v) : vec_zero();
-        upper[v] = vec_zero();
+        s[v] = (sum){vec_zero(), vec_zero()};
     }
-    for (size_t i = in->first; i < in->first + in->count; i++) {
-        const vec half = vec_set(in->constants->from[i] >> 1);
-        const vec factor = vec_set(in->constants->factor[i]);
+    for (size_t i = 0; i < in->count; i++) {
+        const vec half = vec_set(in->from[i] >> 1);
+        const vec factor = vec_set(in->factor[i]);
         UNROLL
         for (size_t v = 0; v < 4 && v < width; v++) {
             const vec a = vec_load(in->x[i] + j + 8 * v);
+            const __mmask8 upper = _mm512_cmpgt_epu64_mask(a, half);
             add_product(&s[v], a, factor);
-            upper[v] =
-                vec_add(upper[v], _mm512_srli_epi64(vec_sub(half, a), 63));
+            s[v].low =
+                _mm512_mask_add_epi64(s[v].low, upper, s[v].low, in->minus);
         }
     }
     UNROLL
     for (size_t v = 0; v < 4 && v < width; v++) {
-        add_product(&s[v], upper[v], in->minus);
+        m[v] = vec_lo(vec_zero(), s[v].low, f->inverse);
+        s[v].high = vec_add(s[v].high, _mm512_srli_epi64(s[v].low, 52));
     }
-    reduce(s, width, c);
     UNROLL
     for (size_t v = 0; v < 4 && v < width; v++) {
+        m[v] = vec_hi(vec_zero(), m[v], f->q);
+        s[v].high = vec_lift(vec_sub(s[v].high, m[v]), f->q);
+        if (!in->is_first) {
+            s[v].high = vec_add(s[v].high, vec_load(r + j + 8 * v));
+            s[v].high = vec_correct(s[v].high, f->q);
+        }
         vec_store(r + j + 8 * v, s[v].high);
     }
+}
+
+/* How many sources from number `first` on may be added at a time: at least
+ * four, since moduli are below 2^50. */
+static size_t count_sources(const ntt_convert *constants, size_t first)
+{
+    uint64_t room = IFMA_LOW_BITS + 1;
+    size_t i = first;
+    while (i < constants->k && i - first < MOST_SOURCES &&
+           constants->from[i] < room) {
+        room -= constants->from[i++] + 1;
+    }
+    return i - first;
 }
 
 void ntt_convert_ifma(uint64_t *r, const uint64_t *const *x,
                       const ntt_convert *constants, size_t n,
                       const zq_modulus *mod)
 {
-    uint64_t largest = 0;
     for (size_t i = 0; i < constants->k; i++) {
-        const uint64_t from = constants->from[i];
-        largest = from > largest ? from : largest;
-    }
-    if (largest > IFMA_LOW_BITS) {
-        ntt_kernels_portable()->convert(r, x, constants, n, mod);
-        return;
+        if (constants->from[i] >= (uint64_t)1 << 50) {
+            ntt_kernels_portable()->convert(r, x, constants, n, mod);
+            return;
+        }
     }
     if (constants->k == 1) {
         convert_one(r, x[0], constants, n, mod);
         return;
     }
-    const reduction c = reduction_of(mod);
-    const size_t most = most_terms(high_half(largest, mod->q), mod);
-    sources in = {.x = x,
-                  .constants = constants,
-                  .minus = vec_set(zq_neg(constants->product, mod->q))};
-    for (size_t i = 0; i < constants->k; i += most) {
-        in.first = i;
-        in.count = constants->k - i < most ? constants->k - i : most;
+    const ifma_field f = ifma_field_of(mod);
+    const uint64_t minus = zq_neg(constants->product, mod->q);
+    uint64_t factor[MOST_SOURCES];
+    sources in = {.factor = factor, .minus = vec_set(ifma_factor(minus, mod))};
+    for (size_t i = 0; i < constants->k; i += in.count) {
+        in.count = count_sources(constants, i);
+        in.x = x + i;
+        in.from = constants->from + i;
+        in.is_first = i == 0;
+        for (size_t l = 0; l < in.count; l++) {
+            factor[l] = ifma_factor(constants->factor[i + l], mod);
+        }
         size_t j = 0;
         for (; j + 32 <= n; j += 32) {
-            add_sources(r, &in, j, 4, &c);
+            add_sources(r, &in, j, 4, &f);
         }
         for (; j < n; j += 8) {
-            add_sources(r, &in, j, 1, &c);
+            add_sources(r, &in, j, 1, &f);
         }
     }
 }
