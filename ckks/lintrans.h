@@ -73,7 +73,8 @@ typedef struct ckks_lintrans_spec {
     const ckks_diagonal *diagonal; /* [n_diagonals] */
     const int64_t *giant; /* [n_diagonals]: giant step of each; NULL: chosen */
     ckks_fill_slots fill; /* diagonals by number */
-    ckks_fill_slots fill_bias; /* by number of the output; NULL: none */
+    ckks_fill_slots fill_bias; /* by number of the output; added last; NULL:
+                                * none */
     void *arg;                 /* of both */
 
     int from;               /* level of the inputs */
@@ -84,7 +85,7 @@ typedef struct ckks_lintrans_spec {
 
     size_t n_folds; /* of the outputs, before the rescale, in order … */
     const ckks_fold *fold;
-    size_t n_late_folds; /* … and after the rescale and bias */
+    size_t n_late_folds; /* … and after the rescale: fewer limbs */
     const ckks_fold *late_fold;
 
     ckks_hoisting hoisting;
@@ -94,7 +95,8 @@ typedef struct ckks_lintrans_spec {
                           * are kept as integers and transformed at each use */
 } ckks_lintrans_spec;
 
-/* A compiled map. Immutable, shareable. */
+/* A compiled map. Immutable, shareable. One of a constant diagonal 1 from a
+ * level to itself, with folds, is a replication. */
 typedef struct ckks_lintrans ckks_lintrans;
 
 /* Compiles a map. Diagonals that are zero everywhere are dropped; those equal

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT
+ * Encoded diagonals: residues where they fit the memory, else integers that are
+ * reduced and transformed at each use. The residues are the same.
+ */
+#include <string.h>
+
+#include "ckks/lintrans_internal.h"
+#include "ckks/round_internal.h"
+#include "ntt/poly.h"
+
+/* Words of one diagonal's residues. */
+static size_t residue_words(const lintrans_stage *stage)
+{
+    return poly_words(stage->context->ring, stage->sum.count);
+}
+
+static sotto_status no_room(const lintrans_stage *stage, size_t size,
+                            sotto_error *err)
+{
+    return sotto_fail(err, SOTTO_ERR_MEMORY,
+                      "linear map: no memory for %zu diagonals of %zu bytes",
+                      stage->plains.n, size);
+}
+
+sotto_status lintrans_plains_init(lintrans_stage *stage, size_t memory_bytes,
+                                  sotto_error *err)
+{
+    lintrans_plains *plains = &stage->plains;
+    const size_t n = stage->context->ring->ring.n;
+    const size_t size = residue_words(stage) * sizeof *plains->residue;
+    plains->resident = memory_bytes == 0 || plains->n <= memory_bytes / size;
+    if (plains->n == 0) {
+        return SOTTO_OK;
+    }
+    if (plains->resident) {
+        plains->residue = sotto_calloc(plains->n, size);
+        plains->bytes = plains->n * size;
+        return plains->residue ? SOTTO_OK : no_room(stage, size, err);
+    }
+    plains->narrow = sotto_calloc(plains->n, n * sizeof *plains->narrow);
+    plains->bytes = plains->n * n * sizeof *plains->narrow;
+    return plains->narrow ? SOTTO_OK
+                          : no_room(stage, n * sizeof *plains->narrow, err);
+}
+
+/* Goes over to 64 bits. */
+static sotto_status widen(lintrans_stage *stage, sotto_error *err)
+{
+    lintrans_plains *plains = &stage->plains;
+    const size_t n = plains->n * stage->context->ring->ring.n;
+    plains->wide = sotto_calloc(n, sizeof *plains->wide);
+    if (plains->wide == NULL) {
+        return no_room(stage, stage->context->ring->ring.n * sizeof(int64_t),
+                       err);
+    }
+    for (size_t i = 0; i < n; i++) {
+        plains->wide[i] = plains->narrow[i];
+    }
+    sotto_free(plains->narrow);
+    plains->narrow = NULL;
+    plains->bytes = n * sizeof *plains->wide;
+    return SOTTO_OK;
+}
+
+/* The largest magnitude, a little too large. */
+static uint64_t bound_of(const int64_t *x, size_t n)
+{
+    uint64_t all = 0;
+    for (size_t i = 0; i < n; i++) {
+        all |= (uint64_t)(x[i] ^ (x[i] >> 63)); /* |x| or |x| - 1 */
+    }
+    return all;
+}
+
+/* Residues of up to CKKS_ROUND_BLOCK integers. */
+static void reduce_block(uint64_t *out, const int64_t *x, size_t count,
+                         bool is_small, const zq_modulus *mod)
+{
+    if (!is_small) {
+        for (size_t i = 0; i < count; i++) {
+            out[i] = zq_from_i64(x[i], mod);
+        }
+        return;
+    }
+    double real[CKKS_ROUND_BLOCK];
+    for (size_t i = 0; i < count; i++) {
+        real[i] = (double)x[i];
+    }
+    ckks_round_small(out, mod, real, count);
+}
+
+/* Residues of integers in NTT domain. is_small: they are below 2^50. */
+static void reduce(const rns_ring *ring, int id, uint64_t *out,
+                   const int32_t *narrow, const int64_t *wide, bool is_small)
+{
+    const rns_limb *limb = &ring->limb[id];
+    const zq_modulus *mod = &limb->table->mod;
+    const bool in_doubles = is_small && mod->bits <= 50;
+    int64_t block[CKKS_ROUND_BLOCK];
+    for (size_t at = 0; at < ring->ring.n; at += CKKS_ROUND_BLOCK) {
+        const size_t left = ring->ring.n - at;
+        const size_t count = left < CKKS_ROUND_BLOCK ? left : CKKS_ROUND_BLOCK;
+        for (size_t i = 0; narrow != NULL && i < count; i++) {
+            block[i] = narrow[at + i];
+        }
+        reduce_block(out + at, narrow ? block : wide + at, count, in_doubles,
+                     mod);
+    }
+    limb->kernels.forward(out, limb->table);
+}
+
+sotto_status lintrans_plains_set(lintrans_stage *stage, size_t i,
+                                 const int64_t *coefficient, sotto_error *err)
+{
+    lintrans_plains *plains = &stage->plains;
+    const rns_ring *ring = stage->context->ring;
+    const size_t n = ring->ring.n;
+    const uint64_t bound = bound_of(coefficient, n);
+    if (plains->resident) {
+        uint64_t *at = plains->residue + i * residue_words(stage);
+        for (int m = 0; m < stage->sum.count; m++) {
+            reduce(ring, stage->sum.id[m], poly_limb(ring, at, m), NULL,
+                   coefficient, bound < (uint64_t)1 << 50);
+        }
+        return SOTTO_OK;
+    }
+    if (plains->wide == NULL && bound > INT32_MAX) {
+        SOTTO_TRY(widen(stage, err));
+    }
+    if (plains->wide != NULL) {
+        memcpy(plains->wide + i * n, coefficient, n * sizeof *coefficient);
+        return SOTTO_OK;
+    }
+    for (size_t k = 0; k < n; k++) {
+        plains->narrow[i * n + k] = (int32_t)coefficient[k];
+    }
+    return SOTTO_OK;
+}
+
+const uint64_t *lintrans_plains_limb(const lintrans_stage *stage, size_t i,
+                                     int m, uint64_t *room)
+{
+    const lintrans_plains *plains = &stage->plains;
+    const rns_ring *ring = stage->context->ring;
+    const size_t n = ring->ring.n;
+    if (plains->resident) {
+        return poly_limb_const(ring, plains->residue + i * residue_words(stage),
+                               m);
+    }
+    if (plains->wide != NULL) {
+        reduce(ring, stage->sum.id[m], room, NULL, plains->wide + i * n, false);
+    } else {
+        reduce(ring, stage->sum.id[m], room, plains->narrow + i * n, NULL,
+               true);
+    }
+    return room;
+}
+
+void lintrans_plains_clear(lintrans_plains *plains)
+{
+    sotto_free(plains->residue);
+    sotto_free(plains->narrow);
+    sotto_free(plains->wide);
+    sotto_free(plains->constant);
+    *plains = (lintrans_plains){0};
+}
