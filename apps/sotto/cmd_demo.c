@@ -153,6 +153,7 @@ void demo_json(json_out *j, const demo *d)
     json_real(j, "keygen", d->keygen.seconds);
     json_real(j, "encrypt", d->encrypt.seconds);
     json_real(j, "infer", d->infer_seconds);
+    json_real(j, "infer_one_core_predicted", d->trace->predicted_total);
     json_real(j, "decrypt", d->decrypt.seconds);
     json_real(j, "total", d->total_seconds);
     json_end(j);

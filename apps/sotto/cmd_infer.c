@@ -144,6 +144,8 @@ static void trace_json(json_out *j, const nn_trace *trace)
     json_real(j, "seconds", trace->seconds_total);
     json_real(j, "seconds_read", trace->seconds_read);
     json_real(j, "seconds_write", trace->seconds_write);
+    json_real(j, "predicted_seconds", trace->predicted_total);
+    json_real(j, "predicted_seconds_read", trace->predicted_read);
     json_array(j, "steps");
     for (int k = 0; k < trace->n_steps; k++) {
         const nn_trace_step *s = &trace->step[k];
@@ -157,6 +159,7 @@ static void trace_json(json_out *j, const nn_trace *trace)
         json_count(j, "ciphertexts", s->n_ciphertexts);
         json_real(j, "he_error", s->he_error);
         json_real(j, "seconds", s->seconds);
+        json_real(j, "predicted_seconds", s->predicted);
         json_end(j);
     }
     json_end(j);
@@ -169,6 +172,37 @@ static sotto_status write_trace(const nn_trace *trace, const char *path,
     SOTTO_TRY(app_json_open(&file, path, err));
     trace_json(&file.j, trace);
     return app_json_close(&file, err);
+}
+
+static void say_time(text_out *out, const char *name, double predicted,
+                     double measured)
+{
+    text_printf(out, "  %-18.18s  predicted %-9s  took %s\n", name,
+                text_of_seconds(predicted).text,
+                text_of_seconds(measured).text);
+}
+
+/* Predicted times are those of one core: shared among threads they are what a
+ * perfect division would take. */
+static void say_times(app_state *app, const nn_trace *trace)
+{
+    const double threads = sotto_pool_threads(app->pool);
+    text_out out;
+    text_init(&out);
+    say_time(&out, "read", trace->predicted_read / threads,
+             trace->seconds_read);
+    double seconds = 0;
+    for (int i = 0; i < trace->n_steps; i++) {
+        const nn_trace_step *s = &trace->step[i];
+        seconds += s->seconds;
+        if (i + 1 == trace->n_steps || trace->step[i + 1].step != s->step) {
+            say_time(&out, s->name, s->predicted / threads, seconds);
+            seconds = 0;
+        }
+    }
+    say_time(&out, "all", trace->predicted_total / threads,
+             trace->seconds_total);
+    app_say_text(app, &out);
 }
 
 static sotto_status run(app_state *app, void *values, sotto_error *err)
@@ -191,6 +225,7 @@ static sotto_status run(app_state *app, void *values, sotto_error *err)
                 text_of_seconds(trace->seconds_write).text,
                 text_of_bytes(trace->bytes_in).text,
                 text_of_bytes(trace->bytes_out).text);
+        say_times(app, trace);
     }
     if (status == SOTTO_OK && options->common.json != NULL) {
         status = write_trace(trace, options->common.json, err);

@@ -97,8 +97,10 @@ static sotto_status make_plan(app_state *app, nn_plan **plan,
                               const plan_options *options, sotto_error *err)
 {
     nn_statistics statistics = {0, NULL};
-    sotto_status status = SOTTO_OK;
-    if (options->calibrate != NULL) {
+    nn_cost_table costs;
+    sotto_status status =
+        options->measure ? nn_cost_measure(&costs, err) : SOTTO_OK;
+    if (status == SOTTO_OK && options->calibrate != NULL) {
         status = calibrate(app, &statistics, model->network, options->calibrate,
                            err);
         app_progress_end(app);
@@ -115,6 +117,7 @@ static sotto_status make_plan(app_state *app, nn_plan **plan,
             .allow_insecure = options->insecure,
             .public_key = options->public_key,
             .plain_chain = options->plain_chain,
+            .costs = options->measure ? &costs : NULL,
             .statistics = options->calibrate != NULL ? &statistics : NULL,
             .mean = normalise->mean,
             .std = normalise->std,
@@ -257,16 +260,72 @@ static sotto_status explain(text_out *out, const nn_plan *plan,
     return status;
 }
 
-/* What was chosen and what else came near. */
+static void show_choice(text_out *out, const char *which,
+                        const nn_plan_choice *c)
+{
+    text_printf(out, "  %-8s %-9s  N = %-6d %2d limbs, QP %3.0f bits, %s  %s\n",
+                which, text_of_seconds(c->seconds).text, 1 << c->log2_n,
+                c->limbs, c->log2_qp, c->keys ? "keys   " : "no keys", c->what);
+}
+
+/* What was chosen, what else came near, and what the habit would take. */
 static void show_choices(text_out *out, const nn_plan *plan)
 {
-    text_put(out, "\nchoices (predicted server time, one core)\n");
+    text_printf(
+        out, "\nchoices (predicted server time on one core, by the %s)\n",
+        plan->measured ? "costs measured here" : "committed cost table");
     for (int i = 0; i < plan->n_choices; i++) {
-        const nn_plan_choice *c = &plan->choice[i];
-        text_printf(out, "  %-9s  N = %-6d %2d limbs, QP %3.0f bits, %s  %s\n",
-                    text_of_seconds(c->seconds).text, 1 << c->log2_n, c->limbs,
-                    c->log2_qp, c->keys ? "keys   " : "no keys", c->what);
+        show_choice(out, i == 0 ? "chosen" : "", &plan->choice[i]);
     }
+    if (plan->plain.limbs > 0) {
+        show_choice(out, "habit", &plan->plain);
+    } else {
+        text_put(out, "  habit    a rescale behind every operation does not "
+                      "fit\n");
+    }
+}
+
+/* Nanoseconds of the units that the times are made of. */
+static void explain_costs(text_out *out, const nn_plan *plan)
+{
+    text_printf(out, "\n%s costs, nanoseconds:\n",
+                plan->measured ? "measured" : "committed");
+    for (int i = 0; i < NN_COST_UNITS; i++) {
+        text_printf(out, "  %-12s %8.4f%s", nn_cost_unit_name((nn_cost_unit)i),
+                    plan->costs.ns[i],
+                    i % 3 == 2 || i + 1 == NN_COST_UNITS ? "\n" : "");
+    }
+}
+
+static void choice_json(json_out *j, const char *name, const nn_plan_choice *c)
+{
+    json_object(j, name);
+    json_string(j, "what", c->what);
+    json_int(j, "log2_n", c->log2_n);
+    json_int(j, "limbs", c->limbs);
+    json_real(j, "log2_qp", c->log2_qp);
+    json_bool(j, "keys", c->keys);
+    json_real(j, "predicted_seconds", c->seconds);
+    json_end(j);
+}
+
+/* The choices, the habit, and the table that they were costed with. */
+static void choices_json(json_out *j, const nn_plan *plan)
+{
+    json_array(j, "choices");
+    for (int i = 0; i < plan->n_choices; i++) {
+        choice_json(j, NULL, &plan->choice[i]);
+    }
+    json_end(j);
+    if (plan->plain.limbs > 0) {
+        choice_json(j, "plain_chain", &plan->plain);
+    }
+    json_bool(j, "costs_measured", plan->measured);
+    json_object(j, "costs");
+    for (int i = 0; i < NN_COST_UNITS; i++) {
+        json_real(j, nn_cost_unit_name((nn_cost_unit)i), plan->costs.ns[i]);
+    }
+    json_end(j);
 }
 
 static sotto_status write_json(const nn_plan *plan, const rlwe_context *context,
@@ -278,6 +337,7 @@ static sotto_status write_json(const nn_plan *plan, const rlwe_context *context,
     if (file.open) {
         json_string(&file.j, "model", options->model);
         show_plan_json(&file.j, plan, context, bytes);
+        choices_json(&file.j, plan);
     }
     return app_json_close(&file, err);
 }
@@ -296,6 +356,7 @@ static sotto_status show(app_state *app, const nn_plan *plan,
     show_steps(&out, plan);
     show_choices(&out, plan);
     if (options->explain) {
+        explain_costs(&out, plan);
         SOTTO_TRY(explain(&out, plan, options, err));
     }
     app_say_text(app, &out);
@@ -342,10 +403,10 @@ static const opt_spec specs[] = {
     {"--std", OPT_REALS, offsetof(plan_options, std), "S[,S...]",
      "then divide by this", 1e-6, 1e6, false},
     {"--he-error", OPT_REAL, offsetof(plan_options, he_error), "E",
-     "largest HE error of a score (default 2^-11 of their range)", 1e-12, 1e6,
+     "largest HE error of a score (default 2^-9 of their range)", 1e-12, 1e6,
      false},
     {"--rounding-error", OPT_REAL, offsetof(plan_options, rounding_error), "E",
-     "largest error by weight rounding (default 2^-8 of it)", 1e-12, 1e6,
+     "largest error by weight rounding (default 2^-6 of it)", 1e-12, 1e6,
      false},
     {"--confidence", OPT_REAL, offsetof(plan_options, confidence), "C",
      "errors exceeded with probability 2^-C (default 20)", 1, 200, false},
@@ -355,6 +416,10 @@ static const opt_spec specs[] = {
      "ring degree 2^L (default: searched)", 10, 17, false},
     {"--plain-chain", OPT_FLAG, offsetof(plan_options, plain_chain), NULL,
      "one rescale behind every operation, to compare with", 0, 0, false},
+    {"--measure", OPT_FLAG, offsetof(plan_options, measure), NULL,
+     "measure this machine and plan by that instead of the\n"
+     "committed cost table (the plan records it)",
+     0, 0, false},
     {"--public", OPT_FLAG, offsetof(plan_options, public_key), NULL,
      "allow encryption under a public key", 0, 0, false},
     {"--insecure-parameters", OPT_FLAG, offsetof(plan_options, insecure), NULL,

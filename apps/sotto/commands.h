@@ -38,6 +38,7 @@ typedef struct plan_options {
     double confidence;
     uint64_t log2_n;
     bool plain_chain;
+    bool measure;
 } plan_options;
 
 /* Plans options->model and writes options->out.

@@ -102,10 +102,13 @@ static sotto_status step_infer(demo *d, sotto_error *err)
     d->infer_seconds = app_seconds() - start;
     d->output_bytes = d->trace->bytes_out;
     say_step(d, "server", "infer", d->infer_seconds,
-             "%s -> %s, no secret key, %s per image",
+             "%s -> %s, no secret key, %s per image (predicted %s in all)",
              text_of_bytes(d->trace->bytes_in).text,
              text_of_bytes(d->output_bytes).text,
-             text_of_seconds(d->infer_seconds / (double)d->n).text);
+             text_of_seconds(d->infer_seconds / (double)d->n).text,
+             text_of_seconds(d->trace->predicted_total /
+                             sotto_pool_threads(d->app->pool))
+                 .text);
     return SOTTO_OK;
 }
 

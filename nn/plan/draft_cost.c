@@ -59,7 +59,9 @@ static void weight_words(const nn_step_facts *facts, int weight_bits,
     *words = is_long || largest < ldexp(1, SHORT_WEIGHT_BITS) ? 1
              : largest < ldexp(1, TWO_WEIGHT_WORDS)           ? 2
                                                               : 3;
-    *chunks = fmax(1, sum / CHUNK_NORM);
+    /* Words of split weights average half of their largest. */
+    const double mean = *words > 1 ? ldexp(1, SHORT_WEIGHT_BITS - 2) : 0;
+    *chunks = fmax(1, (*words > 1 ? mean * terms : sum) / CHUNK_NORM);
 }
 
 static nn_cost_gadget gadget_of(const nn_draft *draft, int limbs)

@@ -47,9 +47,11 @@ typedef struct nn_trace_step {
     int n_components;
     double scale;
     size_t n_ciphertexts;
-    double he_error; /* predicted, values: on the last part of a plan's step;
-                      * 0 on the parts before it, which have no prediction */
-    double seconds;  /* measured */
+    double he_error;  /* predicted, values: on the last part of a plan's step;
+                       * 0 on the parts before it, which have no prediction */
+    double seconds;   /* measured */
+    double predicted; /* seconds on one core of all parts of a plan's step: on
+                       * its last part, like he_error */
 } nn_trace_step;
 
 #define NN_TRACE_MAX (4 * NN_PLAN_MAX_STEPS)
@@ -60,7 +62,9 @@ typedef struct nn_trace {
     nn_trace_step step[NN_TRACE_MAX];
     double seconds_read;
     double seconds_write;
-    double seconds_total; /* from the first check of the plan on */
+    double seconds_total;   /* from the first check of the plan on */
+    double predicted_read;  /* seconds on one core … */
+    double predicted_total; /* … for these batches, by the plan's cost table */
     uint64_t batches;
     uint64_t bytes_in;
     uint64_t bytes_out;

@@ -166,6 +166,21 @@ static sotto_status prepare(infer_run *run, const nn_network *network,
     return SOTTO_OK;
 }
 
+/* What the plan says of the batches that were run. */
+static void set_predictions(nn_trace *trace, const nn_plan *plan)
+{
+    const double batches = (double)trace->batches;
+    trace->predicted_read = batches * plan->read_seconds;
+    trace->predicted_total = trace->predicted_read;
+    for (int i = 0; i < trace->n_steps; i++) {
+        nn_trace_step *step = &trace->step[i];
+        const bool last =
+            i + 1 == trace->n_steps || trace->step[i + 1].step != step->step;
+        step->predicted = last ? batches * plan->step[step->step].seconds : 0;
+        trace->predicted_total += step->predicted;
+    }
+}
+
 static sotto_status run_all(infer_run *run, nn_trace *trace, sotto_error *err)
 {
     const rlwe_file_header *in = rlwe_file_header_of(run->input.file);
@@ -188,6 +203,7 @@ static sotto_status run_all(infer_run *run, nn_trace *trace, sotto_error *err)
         trace->bytes_out = sotto_output_size(run->out) - before;
         trace->memory_bytes = nn_batch_bytes(run->batch);
         trace->seconds_total = nn_control_seconds(run->control);
+        set_predictions(trace, run->plan);
     }
     return SOTTO_OK;
 }
