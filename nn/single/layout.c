@@ -321,6 +321,7 @@ static sotto_status fill_places(nn_places *places, sotto_error *err)
         places->n_missing += places->first[e + 1] == 0;
         places->first[e + 1] += places->first[e];
     }
+    places->one_each = places->n_missing == 0 && places->first[n] == n;
     const size_t words =
         (((size_t)layout->n_cts << layout->log2_slots) + 63) / 64;
     uint64_t *taken = sotto_calloc(words, sizeof *taken);

@@ -113,6 +113,7 @@ typedef struct nn_places {
     nn_layout layout;
     size_t n_elements;
     size_t n_missing;  /* of them, nowhere */
+    bool one_each;     /* every element lies in one place: address[element] */
     uint32_t *first;   /* [n_elements + 1] */
     uint32_t *address; /* ciphertext · S + slot */
 } nn_places;

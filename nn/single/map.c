@@ -100,30 +100,69 @@ sotto_status nn_rotations_init(nn_rotations *rotations,
                             "no memory for the rotations of a map");
 }
 
+/* The terms of one source for an output at slot p, when each element of the
+ * source lies in one place: nn_geometry_move without the search for it. */
+static void mark_simple(const nn_rotations *rotations, size_t n, uint64_t *bits,
+                        const nn_term *term, size_t n_terms, uint32_t p)
+{
+    const nn_geometry *g = rotations->geometry;
+    const uint32_t *address = g->source[n]->address;
+    const int log2_slots = g->source[n]->layout.log2_slots;
+    const uint32_t mask = g->fold - 1; /* fold divides the window */
+
+    for (size_t t = 0; t < n_terms; t++) {
+        const uint32_t at = address[term[t].from.index];
+        const uint32_t rotation = (at - p) & mask;
+        const size_t in = g->first_in[n] + (at >> log2_slots);
+        bits[in * rotations->words + rotation / 64] |= UINT64_C(1)
+                                                       << (rotation % 64);
+    }
+}
+
+/* The same for any source; false when a term lies nowhere. */
+static bool mark_any(const nn_rotations *rotations, size_t n, uint64_t *bits,
+                     const nn_term *term, size_t n_terms, uint32_t p)
+{
+    const nn_geometry *g = rotations->geometry;
+
+    for (size_t t = 0; t < n_terms; t++) {
+        if (nn_places_none(g->source[n], term[t].from.index)) {
+            return false;
+        }
+        const nn_move move = nn_geometry_move(g, n, term[t].from.index, p);
+        bits[move.in * rotations->words + move.rotation / 64] |=
+            UINT64_C(1) << (move.rotation % 64);
+    }
+    return true;
+}
+
 bool nn_rotations_mark(nn_rotations *rotations, size_t r, const nn_row *row)
 {
     const nn_geometry *g = rotations->geometry;
     const nn_places *out = g->out;
-    size_t n_sources, n = 0;
+    size_t n_sources, first = 0;
     const uint32_t *sources = nn_affine_sources(g->affine, &n_sources);
 
-    for (size_t t = 0; t < row->n_terms; t++) {
-        const nn_element from = row->terms[t].from;
-        while (sources[n] != from.source) {
-            n++;
-        }
-        if (nn_places_none(g->source[n], from.index)) {
-            return false;
+    for (size_t n = 0; n < n_sources; n++) {
+        size_t end = first;
+        while (end < row->n_terms &&
+               row->terms[end].from.source == sources[n]) {
+            end++;
         }
         for (uint32_t k = out->first[r]; k < out->first[r + 1]; k++) {
             const uint32_t ct = out->address[k] >> out->layout.log2_slots;
             const uint32_t p = out->address[k] & (g->slots - 1);
-            const nn_move move = nn_geometry_move(g, n, from.index, p);
             uint64_t *bits =
-                rotations->bits +
-                ((size_t)ct * g->n_in + move.in) * rotations->words;
-            bits[move.rotation / 64] |= UINT64_C(1) << (move.rotation % 64);
+                rotations->bits + (size_t)ct * g->n_in * rotations->words;
+            if (g->source[n]->one_each) {
+                mark_simple(rotations, n, bits, row->terms + first, end - first,
+                            p);
+            } else if (!mark_any(rotations, n, bits, row->terms + first,
+                                 end - first, p)) {
+                return false;
+            }
         }
+        first = end;
     }
     return !nn_places_none(out, r);
 }

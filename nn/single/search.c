@@ -17,6 +17,10 @@
 
 /* Bytes of marks that are kept at once; more are made in several passes. */
 #define MAX_MARK_BYTES ((size_t)256 << 20)
+/* Places at each end of a row or column that trials look at. */
+#define SAMPLE_ENDS 3
+/* Trials whose products alone take so many times the fastest are given up. */
+#define GIVE_UP 4
 
 /* ---- Layouts once seen --------------------------------------------------- */
 
@@ -76,12 +80,18 @@ sotto_status nn_pool_find(nn_pool *pool, size_t *id, const nn_layout *layout,
 
 /* ---- States -------------------------------------------------------------- */
 
+static void state_clear(nn_state *state)
+{
+    sotto_free(state->place);
+    sotto_free(state->choice);
+    sotto_free(state->keys.bits);
+    *state = (nn_state){0};
+}
+
 void nn_beam_clear(nn_beam *beam)
 {
     for (size_t k = 0; k < beam->n; k++) {
-        sotto_free(beam->state[k].place);
-        sotto_free(beam->state[k].choice);
-        sotto_free(beam->state[k].keys.bits);
+        state_clear(&beam->state[k]);
     }
     sotto_free(beam->state);
     *beam = (nn_beam){0};
@@ -180,10 +190,31 @@ static sotto_status list_state(nn_search *s, trials *list, size_t k,
     return SOTTO_OK;
 }
 
-/* Marks the rotations of trials first … end-1 in one pass over the rows. */
+/* Whether position `at` of `size` is one of the few that stand for all: both
+ * ends and the middle. */
+static bool stands_for(size_t at, size_t size)
+{
+    return at < SAMPLE_ENDS || at + SAMPLE_ENDS >= size || at == size / 2 ||
+           at == size / 2 + 1;
+}
+
+/* Whether row r is among those that trials look at: all places of a picture
+ * take about the same rotations. */
+static bool sampled(const nn_step *step, size_t r)
+{
+    if (step->shape.rank != 3) {
+        return true;
+    }
+    const size_t height = step->shape.dim[1], width = step->shape.dim[2];
+    return stands_for(r / width % height, height) &&
+           stands_for(r % width, width);
+}
+
+/* Marks the rotations of trials first … end-1 in one pass over the rows, all or
+ * a sample. */
 static sotto_status mark_trials(const nn_search *s, size_t k, trials *list,
-                                size_t first, size_t end, nn_cursor *cursor,
-                                sotto_error *err)
+                                size_t first, size_t end, bool all,
+                                nn_cursor *cursor, sotto_error *err)
 {
     const nn_step *step = &s->network->steps[k];
 
@@ -192,6 +223,9 @@ static sotto_status mark_trials(const nn_search *s, size_t k, trials *list,
         SOTTO_TRY(nn_rotations_init(&t->rotations, &t->geometry, err));
     }
     for (size_t r = 0; r < step->n_elements; r++) {
+        if (!all && !sampled(step, r)) {
+            continue;
+        }
         const nn_row row = nn_cursor_row(cursor, r);
         for (size_t i = first; i < end; i++) {
             trial *t = &list->trial[i];
@@ -201,8 +235,11 @@ static sotto_status mark_trials(const nn_search *s, size_t k, trials *list,
     return SOTTO_OK;
 }
 
+/* Splits a marked trial. Without `keys` a trial that products alone make much
+ * slower than the best so far is given up; with it they receive its rotations.
+ */
 static sotto_status weigh_trial(nn_search *s, size_t k, trial *t,
-                                sotto_error *err)
+                                nn_key_set *keys, sotto_error *err)
 {
     const nn_state *state = &s->beam.state[t->state];
     const nn_split_wish wish = {.costs = s->costs[k],
@@ -216,11 +253,25 @@ static sotto_status weigh_trial(nn_search *s, size_t k, trial *t,
         return SOTTO_OK;
     }
     SOTTO_TRY(nn_rotations_list(&diagonal, &n, &t->rotations, err));
-    const sotto_status status = nn_splitter_best(
-        s->splitter, &t->split, &t->geometry, diagonal, n, &wish, err);
+    sotto_status status = SOTTO_OK;
+    if (keys != NULL ||
+        (double)n * wish.costs.product <= GIVE_UP * s->fastest) {
+        status = nn_splitter_best(s->splitter, &t->split, &t->geometry,
+                                  diagonal, n, &wish, err);
+        t->wish = state->wish + t->split.wish;
+        s->fastest = t->split.wish < s->fastest ? t->split.wish : s->fastest;
+    }
+    if (status == SOTTO_OK && keys != NULL) {
+        nn_key_set_add_map(keys, &t->geometry, diagonal, n, &t->split);
+    }
     sotto_free(diagonal);
-    t->wish = state->wish + t->split.wish;
     return status;
+}
+
+static void free_marks(trial *t)
+{
+    sotto_free(t->rotations.bits);
+    t->rotations.bits = NULL;
 }
 
 static sotto_status weigh_trials(nn_search *s, size_t k, trials *list,
@@ -236,11 +287,10 @@ static sotto_status weigh_trials(nn_search *s, size_t k, trials *list,
                 break;
             }
         }
-        SOTTO_TRY(mark_trials(s, k, list, first, end, cursor, err));
+        SOTTO_TRY(mark_trials(s, k, list, first, end, false, cursor, err));
         for (size_t i = first; i < end; i++) {
-            SOTTO_TRY(weigh_trial(s, k, &list->trial[i], err));
-            sotto_free(list->trial[i].rotations.bits);
-            list->trial[i].rotations.bits = NULL;
+            SOTTO_TRY(weigh_trial(s, k, &list->trial[i], NULL, err));
+            free_marks(&list->trial[i]);
         }
     }
     return SOTTO_OK;
@@ -274,25 +324,31 @@ static bool alike(const nn_search *s, size_t k, const trial *t,
     return t->place == other->place[k + 1] || s->last_use[k + 1] <= k;
 }
 
-/* Adds the keys of a trial to its new state. */
-static sotto_status add_keys(const nn_search *s, size_t k, nn_state *state,
-                             trial *t, nn_cursor *cursor, sotto_error *err)
+/* Makes a state of a trial, now seen in full: it may turn out that a row reads
+ * what lies nowhere; the state is then taken back. */
+static sotto_status settle(nn_search *s, size_t k, trial *t, nn_cursor *cursor,
+                           nn_beam *next, sotto_error *err)
 {
     trials one = {.n = 1, .trial = t};
-    nn_single_diagonal *diagonal = NULL;
-    size_t n;
-    sotto_status status = mark_trials(s, k, &one, 0, 1, cursor, err);
 
+    SOTTO_TRY(beam_append(next, s, &s->beam.state[t->state], err));
+    nn_state *state = &next->state[next->n - 1];
+    sotto_status status = mark_trials(s, k, &one, 0, 1, true, cursor, err);
     if (status == SOTTO_OK) {
-        status = nn_rotations_list(&diagonal, &n, &t->rotations, err);
+        status = weigh_trial(s, k, t, &state->keys, err);
     }
-    if (status == SOTTO_OK) {
-        nn_key_set_add_map(&state->keys, &t->geometry, diagonal, n, &t->split);
+    free_marks(t);
+    SOTTO_TRY(status);
+    if (!t->works) {
+        state_clear(state);
+        next->n--;
+        return SOTTO_OK;
     }
-    sotto_free(diagonal);
-    sotto_free(t->rotations.bits);
-    t->rotations.bits = NULL;
-    return status;
+    state->wish = t->wish;
+    state->place[k + 1] = t->place;
+    state->choice[k] = (nn_split_choice){
+        .fold = t->fold, .split = t->split.split, .shift = t->split.shift};
+    return SOTTO_OK;
 }
 
 /* The best trials become the states of a new beam. */
@@ -307,16 +363,9 @@ static sotto_status select_trials(nn_search *s, size_t k, trials *list,
         for (size_t j = 0; j < next->n && !seen; j++) {
             seen = alike(s, k, t, &next->state[j]);
         }
-        if (seen) {
-            continue;
+        if (!seen) {
+            SOTTO_TRY(settle(s, k, t, cursor, next, err));
         }
-        SOTTO_TRY(beam_append(next, s, &s->beam.state[t->state], err));
-        nn_state *state = &next->state[next->n - 1];
-        state->wish = t->wish;
-        state->place[k + 1] = t->place;
-        state->choice[k] = (nn_split_choice){
-            .fold = t->fold, .split = t->split.split, .shift = t->split.shift};
-        SOTTO_TRY(add_keys(s, k, state, t, cursor, err));
     }
     return next->n > 0 ? SOTTO_OK
                        : sotto_fail(err, SOTTO_ERR_UNSUPPORTED,
@@ -346,6 +395,7 @@ static sotto_status try_affine(nn_search *s, size_t k, trials *list,
     for (size_t i = 0; i < s->beam.n; i++) {
         SOTTO_TRY(list_state(s, list, k, i, slope, candidates, err));
     }
+    s->fastest = INFINITY;
     SOTTO_TRY(weigh_trials(s, k, list, cursor, err));
     SOTTO_TRY(beam_init(next, s->width, err));
     return select_trials(s, k, list, cursor, next, err);

@@ -50,6 +50,7 @@ typedef struct nn_search {
                                * 0: none */
     const nn_places **tensor; /* [n_steps + 1]: scratch */
     nn_splitter *splitter;
+    double fastest; /* least wish of a trial of this step so far */
     nn_pool pool;
     nn_beam beam; /* after nn_search_run: the best state first */
 } nn_search;

@@ -205,11 +205,97 @@ static void test_single_models(void **state)
     }
 }
 
+/* ---- LeNet-5 ------------------------------------------------------------- */
+
+typedef struct builder {
+    nn_graph *graph;
+    test_random random;
+    int last, serial;
+    char name[16];
+} builder;
+
+static const char *new_name(builder *b)
+{
+    (void)snprintf(b->name, sizeof b->name, "n%d", b->serial++);
+    return b->name;
+}
+
+static void build_conv(builder *b, size_t in, size_t out, size_t pad)
+{
+    float *w = test_random_floats(&b->random, out * in * 25, -0.2, 0.2);
+    const nn_conv conv = {
+        .out_channels = out,
+        .window = {.kernel = {5, 5}, .pad = {pad, pad, pad, pad}},
+        .weights = w};
+    CHECK(nn_graph_conv(b->graph, &b->last, new_name(b), b->last, &conv, err));
+    free(w);
+}
+
+static void build_dense(builder *b, size_t in, size_t out)
+{
+    float *w = test_random_floats(&b->random, out * in, -0.1, 0.1);
+    CHECK(nn_graph_dense(b->graph, &b->last, new_name(b), b->last, out, w, NULL,
+                         err));
+    free(w);
+}
+
+static void build_quadratic(builder *b)
+{
+    const nn_shape one = {.rank = 0};
+    const float x2 = 0.3F, x1 = 0.4F, x0 = 0.1F;
+    CHECK(nn_graph_polynomial(b->graph, &b->last, new_name(b), b->last, &one,
+                              &x2, &x1, &x0, err));
+}
+
+static void build_pool(builder *b)
+{
+    const nn_window window = {.kernel = {2, 2}, .stride = {2, 2}};
+    CHECK(nn_graph_pool(b->graph, &b->last, new_name(b), b->last,
+                        NN_OP_AVERAGE_POOL, &window, err));
+}
+
+static nn_graph *lenet5(void)
+{
+    const nn_shape image = {.rank = 3, .dim = {1, 28, 28}};
+    const nn_shape flat = {.rank = 1, .dim = {400}};
+    builder b = {.random = {5}};
+    CHECK(nn_graph_new(&b.graph, "image", &image, err));
+    build_conv(&b, 1, 6, 2);
+    build_quadratic(&b);
+    build_pool(&b);
+    build_conv(&b, 6, 16, 0);
+    build_quadratic(&b);
+    build_pool(&b);
+    CHECK(nn_graph_reshape(b.graph, &b.last, new_name(&b), b.last, &flat, err));
+    build_dense(&b, 400, 120);
+    build_quadratic(&b);
+    build_dense(&b, 120, 84);
+    build_quadratic(&b);
+    build_dense(&b, 84, 10);
+    return b.graph;
+}
+
+static void test_single_lenet5(void **state)
+{
+    (void)state;
+    nn_network *network;
+    nn_graph *graph = lenet5();
+    CHECK(nn_network_new(&network, graph, NULL, err));
+    for (int log2_slots = 12; log2_slots <= 14; log2_slots++) {
+        const nn_single_options options = {.log2_slots = log2_slots};
+        print_message("LeNet-5, %d slots\n", 1 << log2_slots);
+        check_network(network, 1, &options, true);
+    }
+    nn_network_free(network);
+    nn_graph_free(graph);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_single_random_networks),
         cmocka_unit_test(test_single_models),
+        cmocka_unit_test(test_single_lenet5),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
