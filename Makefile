@@ -347,8 +347,8 @@ help:
 
 -include $(LIB_OBJ:.o=.d) $(APP_OBJ:.o=.d) $(TEST_HELP_OBJ:.o=.d)
 -include $(TEST_SRC:%.c=$(B)/%.d) $(CT_SRC:%.c=$(B)/%.d)
--include $(BENCH_SRC:%.c=$(B)/%.d)
+-include $(BENCH_OBJ:.o=.d)
 -include $(TOUR_SRC:%.c=$(B)/%.d) $(SUITE_SRC:%.c=$(B)/%.d)
--include $(BENCH_HELP_OBJ:.o=.d) $(patsubst %.c,$(B)/%.d,$(wildcard tests/fuzz/*.c))
+-include $(patsubst %.c,$(B)/%.d,$(wildcard tests/fuzz/*.c))
 
 .SECONDARY:

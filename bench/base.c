@@ -2,16 +2,16 @@
  * Random streams, hash, thread pool.
  */
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/pool.h"
 #include "base/prng.h"
-#include "bench/harness.h"
+#include "bench/parts.h"
 
 #define LEN ((size_t)1 << 20)
+#define TASKS 16
 
 typedef struct work {
     uint8_t *data;
@@ -48,26 +48,44 @@ static sotto_status nothing(void *arg, size_t task, int worker)
 static void run_job(void *arg)
 {
     const work *w = arg;
-    if (sotto_pool_run(w->pool, 16, nothing, NULL) != SOTTO_OK) {
+    if (sotto_pool_run(w->pool, TASKS, nothing, NULL) != SOTTO_OK) {
         abort();
     }
 }
 
-int main(int argc, char **argv)
+void bench_base(bench *b)
 {
-    bench b = bench_begin(argc, argv, "base");
     work w = {.data = sotto_calloc(LEN, 1), .pool = sotto_pool_new(0)};
     if (w.data == NULL || w.pool == NULL) {
-        (void)fprintf(stderr, "out of memory\n");
-        return 1;
+        abort();
     }
     sotto_seed_from_text(&w.seed, "bench");
-    (void)bench_run(&b, "chacha20 blocks, 1 MiB", run_blocks, &w, (double)LEN,
-                    "byte");
-    (void)bench_run(&b, "prf", run_prf, &w, 1, "seed");
-    (void)bench_run(&b, "sha256, 1 MiB", run_hash, &w, (double)LEN, "byte");
-    (void)bench_run(&b, "pool, job of 16 empty tasks", run_job, &w, 16, "task");
+    const bench_case cases[] = {
+        {.name = "chacha20",
+         .note = "1 MiB",
+         .units = (double)LEN,
+         .unit = "byte",
+         .bytes = (double)LEN,
+         .run = run_blocks},
+        {.name = "prf", .units = 1, .unit = "seed", .run = run_prf},
+        {.name = "sha256",
+         .note = "1 MiB",
+         .units = (double)LEN,
+         .unit = "byte",
+         .bytes = (double)LEN,
+         .run = run_hash},
+        {.name = "pool_job",
+         .note = "16 empty tasks",
+         .threads = sotto_pool_threads(w.pool),
+         .units = TASKS,
+         .unit = "task",
+         .run = run_job},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        bench_case c = cases[i];
+        c.arg = &w;
+        bench_group(b, &c, 1, NULL);
+    }
     sotto_pool_free(w.pool);
     sotto_free(w.data);
-    return bench_end(&b);
 }
