@@ -120,20 +120,19 @@ static sotto_status check_weights(const ckks_matrix *matrix, sotto_error *err)
 }
 
 static sotto_status check_scale_and_bias(const rlwe_context *context,
-                                         const ckks_ct *in,
-                                         const ckks_matrix *matrix,
-                                         sotto_error *err)
+                                         const ckks_matrix *matrix, int level,
+                                         double in_scale, sotto_error *err)
 {
-    const double bound = ckks_half_modulus(context, in->ct.level);
-    const double scale = in->scale * matrix->weight_scale;
+    const double bound = ckks_half_modulus(context, level);
+    const double scale = in_scale * matrix->weight_scale;
     if (!ckks_is_scale(matrix->weight_scale) || !ckks_is_scale(scale) ||
         scale >= 2 * bound) {
         return sotto_fail(err, SOTTO_ERR_SCALE,
                           "matrix: inputs of scale %g and weights of scale %g "
                           "make %g; it must be above 0 and below the modulus "
                           "%g of level %d",
-                          in->scale, matrix->weight_scale, scale, 2 * bound,
-                          in->ct.level);
+                          in_scale, matrix->weight_scale, scale, 2 * bound,
+                          level);
     }
     for (size_t o = 0; matrix->bias != NULL && o < matrix->n_out; o++) {
         if (!(fabs(matrix->bias[o] * scale) < bound)) { /* NaN fails too */
@@ -176,9 +175,9 @@ static sotto_status check_outputs(const rlwe_context *context,
     return SOTTO_OK;
 }
 
-sotto_status ckks_matrix_prepare(const rlwe_context *context,
-                                 ckks_ct *const *out, const ckks_ct *const *in,
-                                 const ckks_matrix *matrix, sotto_error *err)
+sotto_status ckks_matrix_check(const rlwe_context *context,
+                               const ckks_matrix *matrix, int level,
+                               double in_scale, sotto_error *err)
 {
     if (matrix->n_in == 0 || matrix->n_out == 0) {
         return sotto_fail(err, SOTTO_ERR_SHAPE,
@@ -186,9 +185,20 @@ sotto_status ckks_matrix_prepare(const rlwe_context *context,
                           "least 1",
                           matrix->n_out, matrix->n_in);
     }
-    SOTTO_TRY(check_inputs(in, matrix->n_in, err));
     SOTTO_TRY(check_weights(matrix, err));
-    SOTTO_TRY(check_scale_and_bias(context, in[0], matrix, err));
+    return check_scale_and_bias(context, matrix, level, in_scale, err);
+}
+
+sotto_status ckks_matrix_prepare(const rlwe_context *context,
+                                 ckks_ct *const *out, const ckks_ct *const *in,
+                                 const ckks_matrix *matrix, sotto_error *err)
+{
+    if (matrix->n_in > 0) {
+        SOTTO_TRY(check_inputs(in, matrix->n_in, err));
+    }
+    SOTTO_TRY(ckks_matrix_check(context, matrix,
+                                matrix->n_in > 0 ? in[0]->ct.level : 0,
+                                matrix->n_in > 0 ? in[0]->scale : 1, err));
     SOTTO_TRY(check_outputs(context, out, in, matrix, err));
     const rlwe_ct *first = &in[0]->ct;
     for (size_t o = 0; o < matrix->n_out; o++) {
@@ -312,4 +322,62 @@ size_t ckks_matrix_shape_scratch(const rlwe_context *context,
            sotto_arena_need(shape->n_out, sizeof(uint64_t *)) +
            sotto_arena_need(shape->n_out, sizeof(uint64_t)) +
            sotto_arena_need(most, 1);
+}
+
+/* ---- Prepared matrices --------------------------------------------------- */
+
+size_t ckks_matrix_packed_bytes(const rlwe_context *context,
+                                const ckks_matrix_shape *shape,
+                                uint64_t row_norm, int level)
+{
+    const rns_set *set = rlwe_level_set(context, level);
+    const ntt_gemm job = job_of(shape, 0, row_norm);
+    size_t most = 0;
+    for (int i = 0; i < set->count; i++) {
+        const rns_limb *limb = &context->ring->limb[set->id[i]];
+        const size_t bytes =
+            limb->kernels.gemm_packed_bytes(&job, &limb->table->mod);
+        most = bytes > most ? bytes : most;
+    }
+    return sotto_arena_need(most, 1);
+}
+
+size_t ckks_matrix_run_scratch(const rlwe_context *context,
+                               const ckks_matrix_shape *shape, int level)
+{
+    const rns_set *set = rlwe_level_set(context, level);
+    const ntt_gemm job = job_of(shape, 0, 1);
+    size_t most = 0;
+    for (int i = 0; i < set->count; i++) {
+        const rns_limb *limb = &context->ring->limb[set->id[i]];
+        const size_t bytes =
+            limb->kernels.gemm_run_scratch(&job, &limb->table->mod);
+        most = bytes > most ? bytes : most;
+    }
+    return sotto_arena_need(most, 1);
+}
+
+void ckks_matrix_pack(const rlwe_context *context, void *packed,
+                      const ckks_matrix *matrix, uint64_t row_norm, int level,
+                      double out_scale, int limb, uint64_t *offset)
+{
+    const int id = rlwe_level_set(context, level)->id[limb];
+    const rns_limb *ring_limb = &context->ring->limb[id];
+    const zq_modulus *mod = &ring_limb->table->mod;
+    const ckks_matrix_shape shape = ckks_matrix_shape_of(matrix);
+    ntt_gemm job = job_of(&shape, 0, row_norm);
+    job.weight = matrix->weight;
+    job.block = matrix->block;
+    if (matrix->bias != NULL) {
+        make_offsets(context, offset, matrix, out_scale, level, mod);
+        job.offset = offset;
+    }
+    ring_limb->kernels.gemm_pack(packed, &job, mod);
+}
+
+void ckks_matrix_run(const rlwe_context *context, const void *packed,
+                     const ntt_gemm_columns *columns, int id, void *scratch)
+{
+    const rns_limb *limb = &context->ring->limb[id];
+    limb->kernels.gemm_run(packed, columns, &limb->table->mod, scratch);
 }

@@ -90,4 +90,41 @@ size_t ckks_matrix_shape_scratch(const rlwe_context *context,
                                  const ckks_matrix_shape *shape,
                                  size_t n_columns);
 
+/* ---- Prepared matrices ----
+ * For callers that multiply the same matrix with many blocks of columns, which
+ * may be squares made on the way or results of another matrix that never leave
+ * the caches: a matrix is packed once for each limb, then run. */
+
+/* Checks weights, bias and scales for inputs at `level` with in_scale.
+ * error: SOTTO_ERR_SHAPE, SOTTO_ERR_RANGE, SOTTO_ERR_SCALE as
+ * ckks_matrix_apply. */
+sotto_status ckks_matrix_check(const rlwe_context *context,
+                               const ckks_matrix *matrix, int level,
+                               double in_scale,
+                               sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Bytes of one limb's packed matrix, a multiple of 64; does not fall when
+ * row_norm or a field of the shape grows, n_blocks from 0 to 1 excepted. */
+size_t ckks_matrix_packed_bytes(const rlwe_context *context,
+                                const ckks_matrix_shape *shape,
+                                uint64_t row_norm, int level);
+
+/* Packs a checked matrix for limb `limb` of `level` and results of out_scale
+ * (in_scale·weight_scale). packed: ckks_matrix_packed_bytes, 64-byte aligned,
+ * not to be moved; the matrix is not needed afterwards. row_norm: as
+ * ckks_matrix_unit. offset: scratch of n_out words. */
+void ckks_matrix_pack(const rlwe_context *context, void *packed,
+                      const ckks_matrix *matrix, uint64_t row_norm, int level,
+                      double out_scale, int limb, uint64_t *offset);
+
+/* Multiplies columns of residues of the modulus with this id. Biases belong to
+ * component 0 only: columns->add_offset.
+ * scratch: ckks_matrix_run_scratch bytes, 64-byte aligned. */
+void ckks_matrix_run(const rlwe_context *context, const void *packed,
+                     const ntt_gemm_columns *columns, int id, void *scratch);
+
+/* Bytes of scratch for ckks_matrix_run with matrices up to this shape. */
+size_t ckks_matrix_run_scratch(const rlwe_context *context,
+                               const ckks_matrix_shape *shape, int level);
+
 #endif

@@ -213,13 +213,13 @@ static inline vec vec_remainder(vec total, vec_real size, vec q,
 #include "ntt/gemm_kernel_internal.h"
 
 void ntt_gemm_pack_avx2(void *packed, const ntt_gemm *job,
-                         const zq_modulus *mod)
+                        const zq_modulus *mod)
 {
     pack(packed, job, mod);
 }
 
 void ntt_gemm_run_avx2(const void *packed, const ntt_gemm_columns *columns,
-                        const zq_modulus *mod, void *scratch)
+                       const zq_modulus *mod, void *scratch)
 {
     run(packed, columns, mod, scratch);
 }

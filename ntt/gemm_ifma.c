@@ -5,7 +5,7 @@
 #include "base/secret.h"
 #include "ntt/simd_internal.h"
 
-#if defined(__AVX512VNNI__) && defined(__AVX512BW__) && \
+#if defined(__AVX512VNNI__) && defined(__AVX512BW__) &&                        \
     defined(__AVX512DQ__) && defined(__AVX512IFMA__)
 
 #include <immintrin.h>
@@ -33,8 +33,8 @@ static inline vec_field vec_field_of(const zq_modulus *mod)
 static inline vec vec_product(const uint64_t *x, const uint64_t *y,
                               const vec_field *by)
 {
-    return vec_correct(
-        ifma_multiply(vec_zero(), vec_load(x), vec_load(y), by), by->q);
+    return vec_correct(ifma_multiply(vec_zero(), vec_load(x), vec_load(y), by),
+                       by->q);
 }
 
 static inline vec vec_all32(int32_t x)
@@ -161,13 +161,13 @@ static inline vec vec_remainder(vec total, vec_real size, vec q,
 #include "ntt/gemm_kernel_internal.h"
 
 void ntt_gemm_pack_ifma(void *packed, const ntt_gemm *job,
-                         const zq_modulus *mod)
+                        const zq_modulus *mod)
 {
     pack(packed, job, mod);
 }
 
 void ntt_gemm_run_ifma(const void *packed, const ntt_gemm_columns *columns,
-                        const zq_modulus *mod, void *scratch)
+                       const zq_modulus *mod, void *scratch)
 {
     run(packed, columns, mod, scratch);
 }

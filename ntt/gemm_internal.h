@@ -39,11 +39,11 @@ typedef struct gemm_tile {
     size_t n_pairs;
     size_t chunk; /* pairs that may be added in 32 bits */
     int weight_words;
-    const uint32_t *in;       /* [2·n_pairs] where an input starts in a panel,
-                               * in 16-bit words; NULL: the panel holds pairs */
-    const int32_t *weight;    /* [weight_words][n_pairs][rows]: low half the
-                               * first of the pair, high half the second */
-    size_t first_row;         /* of the job */
+    const uint32_t *in;    /* [2·n_pairs] where an input starts in a panel,
+                            * in 16-bit words; NULL: the panel holds pairs */
+    const int32_t *weight; /* [weight_words][n_pairs][rows]: low half the
+                            * first of the pair, high half the second */
+    size_t first_row;      /* of the job */
     /* [rows]: h·Σw mod q; the same plus the offset */
     const uint64_t *constant[2];
 } gemm_tile;

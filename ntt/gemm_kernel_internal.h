@@ -49,10 +49,10 @@ typedef vec half_sums[MAX_SUMS];
  * not look ahead by itself. */
 typedef struct lookahead {
     const ntt_gemm_row *row; /* the inputs … */
-    size_t k;                   /* … and their number */
-    size_t at;                  /* the next input … */
-    size_t column;              /* … the first column of its line … */
-    size_t last_column;         /* … and of the last lines wanted */
+    size_t k;                /* … and their number */
+    size_t at;               /* the next input … */
+    size_t column;           /* … the first column of its line … */
+    size_t last_column;      /* … and of the last lines wanted */
 } lookahead;
 
 /* The inputs for n_pairs requests; the job has at least as many. */
@@ -192,8 +192,8 @@ INLINE void load_row(vec *x, const ntt_gemm_row *row, size_t at,
         } else if (row->y == NULL) {
             x[i] = vec_load(row->x + at + LANES * i);
         } else {
-            x[i] = vec_product(row->x + at + LANES * i,
-                               row->y + at + LANES * i, &by->field);
+            x[i] = vec_product(row->x + at + LANES * i, row->y + at + LANES * i,
+                               &by->field);
         }
     }
     if (row->twice) {

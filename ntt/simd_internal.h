@@ -11,9 +11,9 @@
 void ntt_gemm_avx2(const ntt_gemm *job, const zq_modulus *mod, void *scratch);
 size_t ntt_gemm_scratch_avx2(const ntt_gemm *job, const zq_modulus *mod);
 void ntt_gemm_pack_avx2(void *packed, const ntt_gemm *job,
-                         const zq_modulus *mod);
+                        const zq_modulus *mod);
 void ntt_gemm_run_avx2(const void *packed, const ntt_gemm_columns *columns,
-                        const zq_modulus *mod, void *scratch);
+                       const zq_modulus *mod, void *scratch);
 size_t ntt_gemm_packed_bytes_avx2(const ntt_gemm *job, const zq_modulus *mod);
 size_t ntt_gemm_run_scratch_avx2(const ntt_gemm *job, const zq_modulus *mod);
 
@@ -21,9 +21,9 @@ size_t ntt_gemm_run_scratch_avx2(const ntt_gemm *job, const zq_modulus *mod);
 void ntt_gemm_ifma(const ntt_gemm *job, const zq_modulus *mod, void *scratch);
 size_t ntt_gemm_scratch_ifma(const ntt_gemm *job, const zq_modulus *mod);
 void ntt_gemm_pack_ifma(void *packed, const ntt_gemm *job,
-                         const zq_modulus *mod);
+                        const zq_modulus *mod);
 void ntt_gemm_run_ifma(const void *packed, const ntt_gemm_columns *columns,
-                        const zq_modulus *mod, void *scratch);
+                       const zq_modulus *mod, void *scratch);
 size_t ntt_gemm_packed_bytes_ifma(const ntt_gemm *job, const zq_modulus *mod);
 size_t ntt_gemm_run_scratch_ifma(const ntt_gemm *job, const zq_modulus *mod);
 

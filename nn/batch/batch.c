@@ -20,6 +20,9 @@ static sotto_status make_memory(nn_batch *batch, sotto_error *err)
     bool ok = batch->memory != NULL;
     for (int v = 0; v < batch->n_values && ok; v++) {
         batch_value *value = &batch->value[v];
+        if (value->place != BATCH_STORED) {
+            continue;
+        }
         value->ct = sotto_calloc(value->n, sizeof *value->ct);
         ok = value->ct != NULL;
         for (size_t i = 0; ok && i < value->n; i++) {
@@ -27,17 +30,6 @@ static sotto_status make_memory(nn_batch *batch, sotto_error *err)
             ct->data = batch->memory + value->offset + i * value->words;
             ct->capacity = value->words;
             ct->n_components = RLWE_MIN_COMPONENTS;
-        }
-    }
-    for (size_t k = 0; k < batch->network->n_steps && ok; k++) {
-        batch_affine *affine = &batch->affine[k];
-        for (int s = 0; s < affine->n_sources && ok; s++) {
-            batch_source *source = &affine->source[s];
-            if (source->rescaled) {
-                source->view = sotto_calloc(batch->value[source->value].n,
-                                            sizeof *source->view);
-                ok = source->view != NULL;
-            }
         }
     }
     if (!ok) {
@@ -59,15 +51,22 @@ static sotto_status make_workers(nn_batch *batch, int threads, sotto_error *err)
         return sotto_fail(err, SOTTO_ERR_MEMORY, "out of memory for workers");
     }
     batch->threads = threads;
+    batch->zeros = sotto_calloc(BATCH_BLOCK, sizeof *batch->zeros);
     for (int i = 0; i < threads; i++) {
         batch_worker *worker = &batch->worker[i];
         SOTTO_TRY(ckks_evaluator_new(&worker->evaluator, batch->context,
                                      batch->keys, err));
         worker->arena = sotto_arena_init(scratch);
-        if (worker->arena.base == NULL) {
+        worker->local = sotto_calloc(batch->local_rows * BATCH_BLOCK,
+                                     sizeof *worker->local);
+        worker->seconds =
+            sotto_calloc((size_t)batch->n_passes, sizeof *worker->seconds);
+        if (batch->zeros == NULL || worker->arena.base == NULL ||
+            worker->local == NULL || worker->seconds == NULL) {
             return sotto_fail(err, SOTTO_ERR_MEMORY,
                               "out of memory for %zu bytes of scratch",
-                              scratch);
+                              scratch + batch->local_rows * BATCH_BLOCK *
+                                            sizeof *worker->local);
         }
     }
     return SOTTO_OK;
@@ -76,8 +75,9 @@ static sotto_status make_workers(nn_batch *batch, int threads, sotto_error *err)
 static sotto_status fill_batch(nn_batch *batch, int threads, sotto_error *err)
 {
     SOTTO_TRY(nn_batch_compile(batch, err));
+    SOTTO_TRY(nn_batch_prepare(batch, threads, err));
+    nn_batch_segment(batch);
     nn_batch_layout(batch);
-    SOTTO_TRY(nn_batch_chunk_init(batch, err));
     SOTTO_TRY(make_memory(batch, err));
     return make_workers(batch, threads, err);
 }
@@ -108,9 +108,6 @@ sotto_status nn_batch_new(nn_batch **batch, const nn_plan *plan,
 
 static void free_affine(batch_affine *affine)
 {
-    for (int s = 0; s < affine->n_sources; s++) {
-        sotto_free(affine->source[s].view);
-    }
     nn_cursor_free(affine->cursor);
     nn_groups_free(affine->groups);
 }
@@ -123,7 +120,10 @@ void nn_batch_free(nn_batch *batch)
     for (int i = 0; i < batch->threads; i++) {
         ckks_evaluator_free(batch->worker[i].evaluator);
         sotto_arena_clear(&batch->worker[i].arena);
+        sotto_free(batch->worker[i].local);
+        sotto_free(batch->worker[i].seconds);
     }
+    nn_batch_prepare_clear(batch);
     for (size_t k = 0; batch->affine != NULL && k < batch->network->n_steps;
          k++) {
         free_affine(&batch->affine[k]);
@@ -131,12 +131,13 @@ void nn_batch_free(nn_batch *batch)
     for (int v = 0; v < batch->n_values; v++) {
         sotto_free(batch->value[v].ct);
     }
-    nn_batch_chunk_clear(&batch->chunk);
     sotto_free(batch->worker);
+    sotto_free(batch->zeros);
     sotto_unmap(batch->memory, batch->memory_words * sizeof *batch->memory);
     sotto_free(batch->value);
     sotto_free(batch->tensor);
     sotto_free(batch->reader);
+    sotto_free(batch->n_readers);
     sotto_free(batch->pass);
     sotto_free(batch->affine);
     sotto_free(batch);
@@ -161,9 +162,9 @@ uint64_t nn_batch_work(const nn_batch *batch)
     uint64_t work = 0;
     for (int i = 0; i < batch->n_passes; i++) {
         const batch_pass *pass = &batch->pass[i];
-        work += pass->op == BATCH_AFFINE
-                    ? pass->unit_work
-                    : pass->unit_work * (uint64_t)pass->n_tasks;
+        work += pass->unit_work * (pass->op == BATCH_AFFINE
+                                       ? nn_batch_product_tasks(batch, i)
+                                       : pass->n_tasks);
     }
     return work;
 }
@@ -182,31 +183,16 @@ typedef struct pass_job {
     const batch_pass *pass;
 } pass_job;
 
-/* Brings one ciphertext to the level and number of components that the matrix
- * wants. Dropping comes first: what follows then has fewer limbs. */
+/* Relinearises one ciphertext at the level of the matrix. Dropping comes first:
+ * what follows then has fewer limbs. */
 static sotto_status align(ckks_evaluator *ev, ckks_ct *out, const ckks_ct *in,
-                          const batch_affine *affine, bool relinearise)
+                          const batch_affine *affine)
 {
-    if (relinearise && in->ct.level == affine->level) {
-        SOTTO_TRY(ckks_relinearise(ev, out, in));
-    } else {
-        if (out != in || in->ct.level != affine->level) {
-            SOTTO_TRY(ckks_drop(ev, out, in, affine->level));
-        }
-        if (relinearise) {
-            SOTTO_TRY(ckks_relinearise(ev, out, out));
-        }
+    if (in->ct.level == affine->level) {
+        return ckks_relinearise(ev, out, in);
     }
-    /* A component that the source does not have is zero. */
-    const int have = out->ct.n_components;
-    SOTTO_TRY(rlwe_ct_reshape(&out->ct, ev->context, affine->level,
-                              affine->n_components, &ev->error));
-    for (int i = have; i < affine->n_components; i++) {
-        memset(rlwe_ct_component(&out->ct, ev->context, i), 0,
-               rlwe_level_words(ev->context, affine->level) *
-                   sizeof *out->ct.data);
-    }
-    return SOTTO_OK;
+    SOTTO_TRY(ckks_drop(ev, out, in, affine->level));
+    return ckks_relinearise(ev, out, out);
 }
 
 /* Which ciphertext of which source a task of an align pass is. */
@@ -216,11 +202,10 @@ static sotto_status align_task(const nn_batch *batch, const batch_pass *pass,
     const batch_affine *affine = &batch->affine[pass->step];
     for (int s = 0; s < affine->n_sources; s++) {
         const batch_source *source = &affine->source[s];
-        const size_t n = source->align ? batch->value[source->from].n : 0;
+        const size_t n = source->relinearise ? batch->value[source->from].n : 0;
         if (task < n) {
             return align(ev, &batch->value[source->value].ct[task],
-                         &batch->value[source->from].ct[task], affine,
-                         source->relinearise);
+                         &batch->value[source->from].ct[task], affine);
         }
         task -= n;
     }
@@ -262,19 +247,15 @@ static sotto_status pass_task(void *arg, size_t task, int worker,
 
 /* ---- The run ------------------------------------------------------------- */
 
-static const char *op_name(const nn_batch *batch, const batch_pass *pass)
+static const char *op_name(const batch_pass *pass)
 {
-    static const char *const name[] = {[BATCH_ALIGN] = "align",
+    static const char *const name[] = {[BATCH_ALIGN] = "relinearise",
                                        [BATCH_AFFINE] = "affine",
                                        [BATCH_SQUARE] = "square",
                                        [BATCH_RELINEARISE] = "relinearise",
                                        [BATCH_RESCALE] = "rescale",
                                        [BATCH_RELINEARISE_RESCALE] =
                                            "relinearise and rescale"};
-    if (pass->op == BATCH_ALIGN &&
-        batch->plan->step[pass->step].relinearise_source) {
-        return name[BATCH_RELINEARISE];
-    }
     return name[pass->op];
 }
 
@@ -290,7 +271,7 @@ static void begin_trace(const nn_batch *batch, nn_trace *trace)
         const bool last =
             i + 1 == batch->n_passes || batch->pass[i + 1].step != pass->step;
         nn_trace_step *step = &trace->step[i];
-        *step = (nn_trace_step){.kind = op_name(batch, pass),
+        *step = (nn_trace_step){.kind = op_name(pass),
                                 .step = (int)pass->step,
                                 .level = pass->level,
                                 .n_components = pass->n_components,
@@ -302,40 +283,71 @@ static void begin_trace(const nn_batch *batch, nn_trace *trace)
     trace->n_steps = batch->n_passes;
 }
 
-static sotto_status run_pass(nn_batch *batch, const batch_pass *pass,
-                             nn_control *control, sotto_error *err)
+/* The inputs as they were filled, against what was compiled. */
+static sotto_status check_inputs(const nn_batch *batch, sotto_error *err)
 {
-    if (pass->op == BATCH_AFFINE) {
-        return nn_batch_product(batch, pass, control, err);
+    const batch_value *inputs = &batch->value[batch->tensor[0]];
+    const ckks_ct *first = &inputs->ct[0];
+    for (size_t i = 0; i < batch->plan->n_inputs; i++) {
+        const ckks_ct *in = &inputs->ct[i];
+        if (in->ct.level != 0 || in->ct.n_components != 2 ||
+            in->scale != batch->plan->input_scale ||
+            memcmp(in->ct.key_id, first->ct.key_id, RLWE_KEY_ID_BYTES) != 0) {
+            return sotto_fail(err, SOTTO_ERR_MISMATCH,
+                              "input %zu has %d components at level %d and "
+                              "scale %.17g; expected 2 at level 0 and scale "
+                              "%.17g, all inputs under one key",
+                              i, in->ct.n_components, in->ct.level, in->scale,
+                              batch->plan->input_scale);
+        }
     }
+    return SOTTO_OK;
+}
+
+/* Runs the passes [i, segment_end of i]; adds what each took to seconds. */
+static sotto_status run_passes(nn_batch *batch, int i, nn_control *control,
+                               double *seconds, sotto_error *err)
+{
+    const batch_pass *pass = &batch->pass[i];
+    if (pass->op == BATCH_AFFINE) {
+        return nn_batch_product(batch, i, control, seconds, err);
+    }
+    if (pass->op == BATCH_SQUARE &&
+        batch->value[pass->out].place == BATCH_SQUARED) {
+        return SOTTO_OK;
+    }
+    const double start = nn_control_seconds(control);
     pass_job job = {.batch = batch, .pass = pass};
-    return nn_control_run(control, pass->n_tasks, pass->unit_work, pass_task,
-                          &job, err);
+    SOTTO_TRY(nn_control_run(control, pass->n_tasks, pass->unit_work, pass_task,
+                             &job, err));
+    seconds[i] += nn_control_seconds(control) - start;
+    return SOTTO_OK;
 }
 
 sotto_status nn_batch_run(nn_batch *batch, nn_control *control, nn_trace *trace,
                           sotto_error *err)
 {
+    double seconds[NN_TRACE_MAX] = {0};
     /* Workers are numbered below the threads that the batch was made for. */
     SOTTO_ASSERT(nn_control_threads(control) <= batch->threads);
-    if (trace != NULL) {
-        begin_trace(batch, trace);
-    }
-    for (int i = 0; i < batch->n_passes; i++) {
+    SOTTO_TRY(check_inputs(batch, err));
+    for (int i = 0; i < batch->n_passes; i = batch->pass[i].segment_end + 1) {
         const batch_pass *pass = &batch->pass[i];
         const char *name = batch->plan->step[pass->step].name;
-        const double start = nn_control_seconds(control);
         nn_control_name(control, name);
-        const sotto_status status = run_pass(batch, pass, control, err);
+        const sotto_status status = run_passes(batch, i, control, seconds, err);
         if (status == SOTTO_ERR_CANCELLED) {
             return status; /* where it happened to be does not matter */
         }
         if (status != SOTTO_OK) {
             return sotto_fail_prefix(err, status, "step %zu ('%s', %s)",
-                                     pass->step, name, op_name(batch, pass));
+                                     pass->step, name, op_name(pass));
         }
-        if (trace != NULL) {
-            trace->step[i].seconds += nn_control_seconds(control) - start;
+    }
+    if (trace != NULL) {
+        begin_trace(batch, trace);
+        for (int i = 0; i < batch->n_passes; i++) {
+            trace->step[i].seconds += seconds[i];
         }
     }
     return SOTTO_OK;

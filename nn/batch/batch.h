@@ -5,10 +5,12 @@
  *     inputs           -> matrix ->          -> square -> …     scores
  *     784 ciphertexts              845 of them                   10 of them
  *
- * The plan is first turned into a list of passes (drop, relinearise, integer
- * matrix, square, rescale, …), each over all ciphertexts of one tensor. Sizes
- * and lifetimes of all tensors are known then: they get their places in one
- * block of memory, a place being used again when its tensor is dead. The
+ * The plan is first turned into a list of passes (relinearise, integer matrix,
+ * square, rescale, …), each over all ciphertexts of one tensor. Matrices and
+ * squares that follow each other make a segment, which is worked through block
+ * by block of columns, and what is between them never comes to memory. Sizes
+ * and lifetimes of all other tensors are known then: they get their places in
+ * one block of memory, a place being used again when its tensor is dead. The
  * evaluation itself allocates nothing.
  *
  *     memory   | input            | t2 ……            |
@@ -40,6 +42,8 @@ typedef struct nn_batch nn_batch;
  * follow from plan, network and context (step and both values named);
  * SOTTO_ERR_KEY naming step, power and level of a key that is missing;
  * SOTTO_ERR_UNSUPPORTED (a step that is neither affine nor a square);
+ * SOTTO_ERR_RANGE or SOTTO_ERR_SCALE for a weight, bias or scale too large for
+ * its integer or the modulus (of large maps: from nn_batch_run);
  * SOTTO_ERR_MEMORY with the bytes wanted; *batch is then NULL.
  * owner: the caller, nn_batch_free; borrows all arguments. */
 sotto_status nn_batch_new(nn_batch **batch, const nn_plan *plan,
@@ -57,9 +61,9 @@ ckks_ct *nn_batch_input(nn_batch *batch, size_t i);
 
 /* Evaluates. The steps of trace (may be NULL) are set by the first batch and
  * summed from then on; its other fields are not touched.
- * error: as the evaluator's, naming the step; SOTTO_ERR_RANGE for a weight or
- * bias too large for its integer; SOTTO_ERR_CANCELLED. Inputs and outputs are
- * then undefined.
+ * error: SOTTO_ERR_MISMATCH (inputs not as above); as the evaluator's, naming
+ * the step; SOTTO_ERR_RANGE and SOTTO_ERR_SCALE as nn_batch_new;
+ * SOTTO_ERR_CANCELLED. Inputs and outputs are then undefined.
  * cost: no allocation. */
 sotto_status nn_batch_run(nn_batch *batch, nn_control *control, nn_trace *trace,
                           sotto_error *err) SOTTO_MUST_CHECK;

@@ -25,7 +25,9 @@ static void touch(nn_batch *batch, int v, int pass)
     batch_value *value = &batch->value[v];
     const size_t words = (size_t)value->n_components *
                          rlwe_level_words(batch->context, value->level);
-    if (words > value->words) {
+    if (value->place == BATCH_SQUARED) {
+        touch(batch, value->root, pass);
+    } else if (words > value->words) {
         value->words = words;
     }
     if (pass > value->dead) {
@@ -37,7 +39,8 @@ static void touch(nn_batch *batch, int v, int pass)
 static int add_value(nn_batch *batch, size_t n, int born)
 {
     const int v = batch->n_values++;
-    batch->value[v] = (batch_value){.n = n, .born = born, .dead = born};
+    batch->value[v] =
+        (batch_value){.n = n, .root = -1, .born = born, .dead = born};
     return v;
 }
 
@@ -53,7 +56,9 @@ static void add_pass(nn_batch *batch, batch_pass pass)
     out->level = pass.level;
     out->n_components = pass.n_components;
     out->scale = pass.scale;
+    out->exact = pass.exact;
     touch(batch, pass.out, at);
+    pass.segment_end = at;
     batch->pass[at] = pass;
     batch->n_passes++;
 }
@@ -94,9 +99,9 @@ static sotto_status check_keys(const nn_batch *batch, size_t k, int level,
 
 /* ---- Affine steps -------------------------------------------------------- */
 
-/* Finds one source's value and how it differs from what the matrix reads:
+/* Finds one source's value. It may differ from what the matrix reads:
  *
- *     level        dropped to that of the product (fewer limbs)
+ *     level        limbs that the product does not have are not read
  *     components   relinearised if the plan says so; otherwise those that the
  *                  source lacks are zero
  *     scale        left alone: the weights carry the ratio
@@ -111,10 +116,7 @@ static sotto_status bind_source(nn_batch *batch, size_t k, uint32_t tensor,
     source->factor =
         nn_plan_weight_scale(batch->plan, batch->network, k, tensor);
     const batch_value *from = &batch->value[source->from];
-    source->rescaled = from->scale != affine->scale;
     source->relinearise = plan->relinearise_source && from->n_components > 2;
-    source->align = source->relinearise || from->level != affine->level ||
-                    from->n_components != affine->n_components;
     if (from->level != affine->level &&
         !rlwe_chain_can_drop(&batch->context->chain, from->level,
                              affine->level)) {
@@ -159,38 +161,40 @@ static sotto_status bind_sources(nn_batch *batch, size_t k, sotto_error *err)
     for (size_t i = 0; i < n; i++) {
         SOTTO_TRY(bind_source(batch, k, tensor[i], &affine->source[i], err));
     }
+    /* Sources with another scale count as if they had the common one. */
+    const batch_value *first = &batch->value[batch->tensor[tensor[0]]];
+    affine->exact_scale =
+        first->scale == affine->scale ? first->exact : affine->scale;
+    affine->exact_product =
+        affine->exact_scale * (affine->product_scale / affine->scale);
     return SOTTO_OK;
 }
 
-/* Books what makes one source readable by the matrix, in place when this is its
- * last reader, otherwise in a copy. */
+/* Books the relinearisation of one source, in place when this is its last
+ * reader, otherwise in a copy. */
 static sotto_status align_source(nn_batch *batch, size_t k,
                                  batch_source *source, uint64_t *work,
                                  size_t *n_tasks, sotto_error *err)
 {
     const batch_affine *affine = &batch->affine[k];
-    const batch_value *from = &batch->value[source->from];
-    if (!source->align) {
+    const batch_value from = batch->value[source->from];
+    if (!source->relinearise) {
         return SOTTO_OK;
     }
     const int limbs = n_limbs(batch, affine->level);
-    if (source->relinearise) {
-        SOTTO_TRY(check_keys(batch, k, affine->level, from->n_components, err));
-        *work += from->n * ntt_work(batch, (from->n_components - 2) * limbs *
-                                               (limbs + 2));
-    }
-    *work += from->n * ntt_work(batch, 1);
-    *n_tasks += from->n;
-    const double scale = from->scale;
-    const size_t n = from->n;
+    SOTTO_TRY(check_keys(batch, k, affine->level, from.n_components, err));
+    *work += from.n *
+             ntt_work(batch, (from.n_components - 2) * limbs * (limbs + 2) + 1);
+    *n_tasks += from.n;
     touch(batch, source->from, batch->n_passes);
     if (batch->reader[source->tensor] != k) {
-        source->value = add_value(batch, n, batch->n_passes);
+        source->value = add_value(batch, from.n, batch->n_passes);
     }
     batch_value *value = &batch->value[source->value];
     value->level = affine->level;
-    value->n_components = affine->n_components;
-    value->scale = scale;
+    value->n_components = 2;
+    value->scale = from.scale;
+    value->exact = from.exact;
     touch(batch, source->value, batch->n_passes);
     return SOTTO_OK;
 }
@@ -206,16 +210,17 @@ static sotto_status compile_align(nn_batch *batch, size_t k, sotto_error *err)
             align_source(batch, k, &affine->source[i], &work, &n_tasks, err));
     }
     if (n_tasks > 0) {
-        batch->pass[batch->n_passes++] =
-            (batch_pass){.op = BATCH_ALIGN,
-                         .step = k,
-                         .in = -1,
-                         .out = -1,
-                         .n_tasks = n_tasks,
-                         .level = affine->level,
-                         .n_components = affine->n_components,
-                         .scale = affine->scale,
-                         .unit_work = work / n_tasks};
+        const int at = batch->n_passes++;
+        batch->pass[at] = (batch_pass){.op = BATCH_ALIGN,
+                                       .step = k,
+                                       .segment_end = at,
+                                       .in = -1,
+                                       .out = -1,
+                                       .n_tasks = n_tasks,
+                                       .level = affine->level,
+                                       .n_components = affine->n_components,
+                                       .scale = affine->scale,
+                                       .unit_work = work / n_tasks};
     }
     return SOTTO_OK;
 }
@@ -236,23 +241,50 @@ static sotto_status compile_affine(nn_batch *batch, size_t k, int *result,
     }
     const size_t n = batch->network->steps[k].n_elements;
     *result = add_value(batch, n, at);
-    add_pass(batch,
-             (batch_pass){.op = BATCH_AFFINE,
-                          .step = k,
-                          .in = -1,
-                          .out = *result,
-                          .n_tasks = n,
-                          .level = affine->level,
-                          .n_components = affine->n_components,
-                          .scale = affine->product_scale,
-                          .unit_work = affine->groups->work *
-                                       (uint64_t)affine->n_components *
-                                       (uint64_t)n_limbs(batch, affine->level) *
-                                       batch->context->ring->ring.n});
+    add_pass(batch, (batch_pass){.op = BATCH_AFFINE,
+                                 .step = k,
+                                 .in = -1,
+                                 .out = *result,
+                                 .n_tasks = n,
+                                 .level = affine->level,
+                                 .n_components = affine->n_components,
+                                 .scale = affine->product_scale,
+                                 .exact = affine->exact_product});
     return SOTTO_OK;
 }
 
 /* ---- Squares, relinearisation, rescaling --------------------------------- */
+
+/* Whether the squares of step k need not be stored: one map reads them, as they
+ * are, and can make them from two components while it loads them. */
+static bool is_made_by_reader(const nn_batch *batch, size_t k)
+{
+    const nn_network *network = batch->network;
+    const nn_plan_step *plan = &batch->plan->step[k];
+    const batch_value *from =
+        &batch->value[batch->tensor[network->steps[k].source]];
+    const size_t reader = batch->reader[k + 1];
+    return batch->n_readers[k + 1] == 1 && reader < network->n_steps &&
+           network->steps[reader].kind == NN_STEP_AFFINE &&
+           !batch->plan->step[reader].relinearise_source &&
+           from->n_components == 2 && !plan->relinearise &&
+           plan->level == from->level;
+}
+
+/* A value that stands for the squares of `root`, which has to stay as it is
+ * until they have been read. */
+static int add_squares(nn_batch *batch, size_t k, int root)
+{
+    const batch_value from = batch->value[root];
+    const uint32_t source = batch->network->steps[k].source;
+    if (batch->reader[source] < batch->reader[k + 1]) {
+        batch->reader[source] = batch->reader[k + 1];
+    }
+    const int v = add_value(batch, from.n, batch->n_passes);
+    batch->value[v].place = BATCH_SQUARED;
+    batch->value[v].root = root;
+    return v;
+}
 
 static sotto_status compile_square(nn_batch *batch, size_t k, int *result,
                                    sotto_error *err)
@@ -267,10 +299,13 @@ static sotto_status compile_square(nn_batch *batch, size_t k, int *result,
                           "most 3: the plan must relinearise before",
                           k, batch->plan->step[k].name, from.n_components);
     }
+    const bool is_made_later = is_made_by_reader(batch, k);
     /* Room for the third component was booked by touch: a value is as large as
      * it ever becomes. */
-    const bool in_place = batch->reader[source] == k;
-    *result = in_place ? in : add_value(batch, from.n, batch->n_passes);
+    const bool in_place = batch->reader[source] == k && !is_made_later;
+    *result = is_made_later ? add_squares(batch, k, in)
+              : in_place    ? in
+                            : add_value(batch, from.n, batch->n_passes);
     add_pass(batch,
              (batch_pass){.op = BATCH_SQUARE,
                           .step = k,
@@ -280,9 +315,13 @@ static sotto_status compile_square(nn_batch *batch, size_t k, int *result,
                           .level = from.level,
                           .n_components = components,
                           .scale = from.scale * from.scale,
-                          .unit_work = batch->context->ring->ring.n * 4 *
-                                       (uint64_t)components *
-                                       (uint64_t)n_limbs(batch, from.level)});
+                          .exact = from.exact * from.exact,
+                          .unit_work =
+                              is_made_later
+                                  ? 0
+                                  : batch->context->ring->ring.n * 4 *
+                                        (uint64_t)components *
+                                        (uint64_t)n_limbs(batch, from.level)});
     return SOTTO_OK;
 }
 
@@ -306,7 +345,8 @@ static sotto_status compile_finish(nn_batch *batch, size_t k, int v,
                        .n_tasks = now.n,
                        .level = plan->level,
                        .n_components = relinearise ? 2 : now.n_components,
-                       .scale = now.scale};
+                       .scale = now.scale,
+                       .exact = now.exact};
     int ntts = relinearise ? (now.n_components - 2) * limbs * (limbs + 2) : 0;
     if (relinearise) {
         SOTTO_TRY(check_keys(batch, k, now.level, now.n_components, err));
@@ -322,6 +362,7 @@ static sotto_status compile_finish(nn_batch *batch, size_t k, int v,
         }
         pass.op = relinearise ? BATCH_RELINEARISE_RESCALE : BATCH_RESCALE;
         pass.scale = now.scale / step->divisor;
+        pass.exact = now.exact / step->divisor;
         ntts += limbs * pass.n_components;
     }
     pass.unit_work = ntt_work(batch, ntts);
@@ -375,7 +416,8 @@ static sotto_status compile_step(nn_batch *batch, size_t k, sotto_error *err)
     return check_step(batch, k, v, err);
 }
 
-/* The last step that reads each tensor; the scores are never dead. */
+/* The last step that reads each tensor, and how many do; the scores are never
+ * dead. */
 static void find_readers(nn_batch *batch)
 {
     const nn_network *network = batch->network;
@@ -386,9 +428,11 @@ static void find_readers(nn_batch *batch)
             const uint32_t *tensor = nn_affine_sources(step->affine, &n);
             for (size_t i = 0; i < n; i++) {
                 batch->reader[tensor[i]] = k;
+                batch->n_readers[tensor[i]]++;
             }
         } else {
             batch->reader[step->source] = k;
+            batch->n_readers[step->source]++;
         }
     }
     batch->reader[network->n_steps] = SIZE_MAX;
@@ -412,10 +456,12 @@ sotto_status nn_batch_compile(nn_batch *batch, sotto_error *err)
     batch->value = sotto_calloc(cap, sizeof *batch->value);
     batch->tensor = sotto_calloc(n_steps + 1, sizeof *batch->tensor);
     batch->reader = sotto_calloc(n_steps + 1, sizeof *batch->reader);
+    batch->n_readers = sotto_calloc(n_steps + 1, sizeof *batch->n_readers);
     batch->pass = sotto_calloc(3 * n_steps, sizeof *batch->pass);
     batch->affine = sotto_calloc(n_steps, sizeof *batch->affine);
     if (batch->value == NULL || batch->tensor == NULL ||
-        batch->reader == NULL || batch->pass == NULL || batch->affine == NULL) {
+        batch->reader == NULL || batch->n_readers == NULL ||
+        batch->pass == NULL || batch->affine == NULL) {
         return sotto_fail(err, SOTTO_ERR_MEMORY,
                           "out of memory for the steps of a network");
     }
@@ -423,6 +469,7 @@ sotto_status nn_batch_compile(nn_batch *batch, sotto_error *err)
     const int input = add_value(batch, plan->n_inputs, -1);
     batch->value[input].n_components = 2;
     batch->value[input].scale = plan->input_scale;
+    batch->value[input].exact = plan->input_scale;
     touch(batch, input, -1);
     batch->tensor[0] = input;
     for (size_t k = 0; k < n_steps; k++) {

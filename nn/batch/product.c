@@ -1,370 +1,318 @@
 /* SPDX-License-Identifier: MIT
- * The matrix stage: integer matrix × vector of ciphertexts.
+ * The matrix stage: segments of affine maps over columns of ciphertexts.
  *
- * Groups of rows with the same inputs are rounded to integers, a bounded chunk
- * at a time: the blocks of one matrix, whose inputs are all that any of them
- * reads, each once. A task is then one block of columns of one limb of one
- * component, for all groups of the chunk:
- *
- *     component c, limb l        512 columns
- *              +--------------+===========+-------------+
- *   input 0    |              |           |             |   one task reads
- *   input 1    |              |           |             |   this block of all
- *     …        |              |           |             |   inputs, writes it
- *              +--------------+===========+-------------+   for all outputs
- *
- * so that an input block is loaded from memory and made ready for products
- * once, however many groups (windows of a convolution) read it, and there are
- * enough tasks for all threads however few groups there are. Rounding costs one
- * multiplication per weight where the products cost components·limbs·N, so it
- * is done once, by the calling thread.
+ * A task is some columns of one limb. It goes through them a block at a time
+ * and, for each block, through the maps of the segment and the components of
+ * each: an input block is loaded from memory and made ready for products once,
+ * however many groups (windows of a convolution) read it; squares are made
+ * while they are loaded; local results never leave the worker's cache; and
+ * there are enough tasks for all threads however few ciphertexts there are.
  */
-#include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "nn/batch/batch_internal.h"
 
-/* Integer weights stay below this (ckks/matrix.h). */
-#define MAX_WEIGHT 0x1p31
+/* ---- Tasks --------------------------------------------------------------- */
 
-static size_t block_columns(const nn_batch *batch)
+/* Whether the maps of a segment work on limb `id`. */
+static bool has_limb(const nn_batch *batch, int first, int id)
+{
+    for (int p = first; p <= batch->pass[first].segment_end; p++) {
+        const rns_set *set =
+            rlwe_level_set(batch->context, batch->pass[p].level);
+        for (int l = 0; l < set->count; l++) {
+            if (batch->pass[p].op == BATCH_AFFINE && set->id[l] == id) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static size_t columns_of(const nn_batch *batch)
 {
     const size_t n = batch->context->ring->ring.n;
     return n < BATCH_COLUMNS ? n : BATCH_COLUMNS;
 }
 
-/* ---- Buffers ------------------------------------------------------------- */
-
-static void grow(size_t *cap, size_t need)
-{
-    if (need > *cap) {
-        *cap = need;
-    }
-}
-
-/* Inputs of the largest group as gather makes it. */
-static size_t max_inputs_of(const nn_groups *groups)
-{
-    return groups->max_inputs > 0 ? groups->max_inputs : 1;
-}
-
-/* Ciphertexts of all sources. */
-static size_t count_inputs(const nn_batch *batch, const batch_affine *affine)
-{
-    size_t n = 0;
-    for (int s = 0; s < affine->n_sources; s++) {
-        n += batch->value[affine->source[s].value].n;
-    }
-    return n;
-}
-
-sotto_status nn_batch_chunk_init(nn_batch *batch, sotto_error *err)
-{
-    batch_chunk *chunk = &batch->chunk;
-    uint64_t weights = 1, places = 1, rows = 1; /* of the largest map */
-    grow(&chunk->cap_inputs, 1);
-    for (size_t k = 0; k < batch->network->n_steps; k++) {
-        const nn_groups *groups = batch->affine[k].groups;
-        if (groups == NULL) {
-            continue;
-        }
-        /* One group always fits; more than a whole map is never wanted. */
-        const size_t max_inputs = max_inputs_of(groups);
-        grow(&chunk->cap_weights, groups->max_rows * max_inputs);
-        grow(&chunk->cap_places, max_inputs);
-        grow(&chunk->cap_rows, groups->max_rows);
-        grow(&chunk->cap_inputs, count_inputs(batch, &batch->affine[k]));
-        grow(&weights, groups->n_rows * max_inputs);
-        grow(&places, groups->n_groups * max_inputs);
-        grow(&rows, groups->n_rows);
-    }
-    grow(&chunk->cap_weights,
-         weights < BATCH_CHUNK_WEIGHTS ? weights : BATCH_CHUNK_WEIGHTS);
-    grow(&chunk->cap_places,
-         places < BATCH_CHUNK_POINTERS ? places : BATCH_CHUNK_POINTERS);
-    grow(&chunk->cap_rows,
-         rows < BATCH_CHUNK_POINTERS ? rows : BATCH_CHUNK_POINTERS);
-    chunk->weight = sotto_calloc(chunk->cap_weights, sizeof *chunk->weight);
-    chunk->bias = sotto_calloc(chunk->cap_rows, sizeof *chunk->bias);
-    chunk->out = sotto_calloc(chunk->cap_rows, sizeof *chunk->out);
-    chunk->block = sotto_calloc(chunk->cap_rows, sizeof *chunk->block);
-    chunk->place = sotto_calloc(chunk->cap_places, sizeof *chunk->place);
-    chunk->in = sotto_calloc(chunk->cap_inputs, sizeof *chunk->in);
-    chunk->slot = sotto_calloc(chunk->cap_inputs, sizeof *chunk->slot);
-    if (chunk->weight == NULL || chunk->bias == NULL || chunk->out == NULL ||
-        chunk->block == NULL || chunk->place == NULL || chunk->in == NULL ||
-        chunk->slot == NULL) {
-        return sotto_fail(err, SOTTO_ERR_MEMORY,
-                          "out of memory for %zu integer weights",
-                          chunk->cap_weights);
-    }
-    return SOTTO_OK;
-}
-
-void nn_batch_chunk_clear(batch_chunk *chunk)
-{
-    sotto_free(chunk->weight);
-    sotto_free(chunk->bias);
-    sotto_free(chunk->out);
-    sotto_free(chunk->block);
-    sotto_free(chunk->place);
-    sotto_free(chunk->in);
-    sotto_free(chunk->slot);
-    *chunk = (batch_chunk){0};
-}
-
-/* A bound on what one chunk of a map can be. */
-static ckks_matrix_shape largest_chunk(const nn_batch *batch,
-                                       const batch_affine *affine)
-{
-    const batch_chunk *chunk = &batch->chunk;
-    const nn_groups *groups = affine->groups;
-    ckks_matrix_shape shape = {.n_out = groups->n_rows,
-                               .n_in = count_inputs(batch, affine),
-                               .n_blocks = groups->n_groups,
-                               .n_weights =
-                                   groups->n_rows * max_inputs_of(groups),
-                               .block_k = max_inputs_of(groups)};
-    if (shape.n_out > chunk->cap_rows) {
-        shape.n_out = chunk->cap_rows;
-    }
-    if (shape.n_blocks > chunk->cap_rows) {
-        shape.n_blocks = chunk->cap_rows;
-    }
-    if (shape.n_weights > chunk->cap_weights) {
-        shape.n_weights = chunk->cap_weights;
-    }
-    return shape;
-}
-
-size_t nn_batch_product_scratch(const nn_batch *batch)
-{
-    size_t most = 0;
-    for (size_t k = 0; k < batch->network->n_steps; k++) {
-        const nn_groups *groups = batch->affine[k].groups;
-        if (groups == NULL) {
-            continue;
-        }
-        const ckks_matrix_shape shape = largest_chunk(batch, &batch->affine[k]);
-        grow(&most, ckks_matrix_shape_scratch(batch->context, &shape,
-                                              block_columns(batch)));
-        /* A single group may be worked on as a dense matrix. */
-        grow(&most,
-             ckks_matrix_scratch(batch->context, shape.block_k,
-                                 groups->max_rows, block_columns(batch)));
-    }
-    return most;
-}
-
-/* ---- Preparation --------------------------------------------------------- */
-
-/* What the chunk has of everything, as add_group moves on. */
-typedef struct chunk_cursor {
-    size_t weights, places, rows, inputs, blocks;
-} chunk_cursor;
-
-/* The source that holds a tensor, and the number of ciphertexts before it. */
-static const batch_source *source_of(const nn_batch *batch,
-                                     const batch_affine *affine,
-                                     uint32_t tensor, size_t *before)
-{
-    int i = 0;
-    *before = 0;
-    while (affine->source[i].tensor != tensor) {
-        *before += batch->value[affine->source[i].value].n;
-        i++;
-        SOTTO_ASSERT(i < affine->n_sources);
-    }
-    return &affine->source[i];
-}
-
-static const ckks_ct *input_of(const nn_batch *batch,
-                               const batch_source *source, size_t index)
-{
-    return source->view != NULL ? &source->view[index]
-                                : &batch->value[source->value].ct[index];
-}
-
-/* Rounds one column of weights, all rows of input i. */
-static sotto_status round_column(const nn_plan_step *plan,
-                                 const nn_group *group, size_t i, double factor,
-                                 int32_t *weight, sotto_error *err)
-{
-    for (size_t r = 0; r < group->n_rows; r++) {
-        const double real = group->weights[r * group->n_inputs + i];
-        if (!(fabs(real * factor) < MAX_WEIGHT - 1)) {
-            return sotto_fail(err, SOTTO_ERR_RANGE,
-                              "row %u of '%s': weight %g times 2^%.1f does not "
-                              "fit 32 bits; expected a plan made for this "
-                              "model",
-                              group->rows[r], plan->name, real, log2(factor));
-        }
-        weight[r * group->n_inputs + i] = nn_plan_weight(real, factor);
-    }
-    return SOTTO_OK;
-}
-
-/* The number in the chunk of a source's ciphertext, which is entered when it is
- * not there. */
-static uint32_t enter_input(nn_batch *batch, const batch_source *source,
-                            size_t before, size_t index, chunk_cursor *at)
-{
-    uint32_t *slot = &batch->chunk.slot[before + index];
-    if (*slot == 0) {
-        batch->chunk.in[at->inputs] = input_of(batch, source, index);
-        *slot = (uint32_t)++at->inputs;
-    }
-    return *slot - 1;
-}
-
-/* Enters the group's inputs and rounds its weights. A group without any (rows
- * that are constants) reads some ciphertext with weight 0. Returns the number
- * of inputs in *n_in. */
-static sotto_status gather(nn_batch *batch, const batch_pass *pass,
-                           const nn_group *group, uint32_t *place,
-                           int32_t *weight, size_t *n_in, chunk_cursor *at,
-                           sotto_error *err)
-{
-    const batch_affine *affine = &batch->affine[pass->step];
-    const nn_plan_step *plan = &batch->plan->step[pass->step];
-    *n_in = group->n_inputs;
-    if (group->n_inputs == 0) {
-        *n_in = 1;
-        place[0] = enter_input(batch, &affine->source[0], 0, 0, at);
-        memset(weight, 0, group->n_rows * sizeof *weight);
-        return SOTTO_OK;
-    }
-    for (size_t i = 0; i < group->n_inputs; i++) {
-        const nn_element from = group->inputs[i];
-        size_t before;
-        const batch_source *source =
-            source_of(batch, affine, from.source, &before);
-        place[i] = enter_input(batch, source, before, from.index, at);
-        SOTTO_TRY(round_column(plan, group, i, source->factor, weight, err));
-    }
-    return SOTTO_OK;
-}
-
-/* Rounds group g into the next free block. */
-static sotto_status add_group(nn_batch *batch, const batch_pass *pass, size_t g,
-                              chunk_cursor *at, sotto_error *err)
-{
-    const batch_affine *affine = &batch->affine[pass->step];
-    batch_chunk *chunk = &batch->chunk;
-    const nn_group group = nn_cursor_group(affine->cursor, g);
-    uint32_t *place = chunk->place + at->places;
-    size_t n_in;
-    SOTTO_TRY(gather(batch, pass, &group, place, chunk->weight + at->weights,
-                     &n_in, at, err));
-    for (size_t r = 0; r < group.n_rows; r++) {
-        chunk->out[at->rows + r] = &batch->value[pass->out].ct[group.rows[r]];
-        chunk->bias[at->rows + r] = group.biases[r];
-    }
-    chunk->block[at->blocks++] = (ntt_gemm_block){group.n_rows, n_in, place};
-    chunk->work += group.n_rows * group.n_inputs;
-    at->weights += group.n_rows * n_in;
-    at->places += n_in;
-    at->rows += group.n_rows;
-    return SOTTO_OK;
-}
-
-/* Prepares as many groups from *g on as fit (at least one), and moves *g on. */
-static sotto_status fill_chunk(nn_batch *batch, const batch_pass *pass,
-                               size_t *g, sotto_error *err)
-{
-    const batch_affine *affine = &batch->affine[pass->step];
-    const nn_groups *groups = affine->groups;
-    const size_t max_inputs = max_inputs_of(groups);
-    batch_chunk *chunk = &batch->chunk;
-    chunk_cursor at = {0};
-    chunk->work = 0;
-    memset(chunk->slot, 0, chunk->cap_inputs * sizeof *chunk->slot);
-    while (*g < groups->n_groups) {
-        const size_t rows = groups->first[*g + 1] - groups->first[*g];
-        /* The inputs of a group are known only when it is made; the largest
-         * number of any group is a bound. */
-        if (at.weights + rows * max_inputs > chunk->cap_weights ||
-            at.places + max_inputs > chunk->cap_places ||
-            at.rows + rows > chunk->cap_rows) {
-            break;
-        }
-        SOTTO_TRY(add_group(batch, pass, *g, &at, err));
-        (*g)++;
-    }
-    /* Inputs are entered in order: a single group has them as they are. */
-    const bool is_dense = at.blocks == 1;
-    chunk->matrix =
-        (ckks_matrix){.n_out = at.rows,
-                      .n_in = at.inputs,
-                      .weight = chunk->weight,
-                      .weight_scale = affine->product_scale / affine->scale,
-                      .bias = chunk->bias,
-                      .n_blocks = is_dense ? 0 : at.blocks,
-                      .block = chunk->block};
-    SOTTO_ASSERT(!is_dense || chunk->block[0].k == at.inputs);
-    chunk->row_norm = ckks_matrix_row_norm(&chunk->matrix);
-    return ckks_matrix_prepare(batch->context, chunk->out, chunk->in,
-                               &chunk->matrix, err);
-}
-
-/* Headers under the common scale for sources that have another: their weights
- * carry the ratio (batch_source.factor), so the products agree. */
-static void make_views(nn_batch *batch, batch_affine *affine)
-{
-    for (int s = 0; s < affine->n_sources; s++) {
-        const batch_source *source = &affine->source[s];
-        const batch_value *value = &batch->value[source->value];
-        for (size_t i = 0; source->view != NULL && i < value->n; i++) {
-            source->view[i] = value->ct[i];
-            source->view[i].scale = affine->scale;
-        }
-    }
-}
-
-/* ---- Products ------------------------------------------------------------ */
-
+/* A segment, as its tasks see it. */
 typedef struct product_job {
     const nn_batch *batch;
-    size_t limbs, blocks, columns;
+    int first;              /* pass */
+    const batch_part *part; /* of the first map, when it is not kept */
+    const nn_control *control;
+    size_t n_limbs;
+    uint8_t limb[RNS_MAX_LIMBS]; /* ids */
+    size_t columns, ranges;
 } product_job;
 
-/* Writes columns of outputs that no other task writes, from integers and inputs
- * that no task of the job changes: any order, any thread. */
+static product_job make_job(const nn_batch *batch, int first)
+{
+    product_job job = {
+        .batch = batch, .first = first, .columns = columns_of(batch)};
+    job.ranges = batch->context->ring->ring.n / job.columns;
+    for (int id = 0; id < batch->context->ring->n_limbs; id++) {
+        if (has_limb(batch, first, id)) {
+            job.limb[job.n_limbs++] = (uint8_t)id;
+        }
+    }
+    return job;
+}
+
+size_t nn_batch_product_tasks(const nn_batch *batch, int first)
+{
+    const product_job job = make_job(batch, first);
+    return job.n_limbs * job.ranges;
+}
+
+/* ---- One block ----------------------------------------------------------- */
+
+/* Where a task is. */
+typedef struct product_place {
+    const nn_batch *batch;
+    const batch_worker *worker;
+    int id; /* of the limb */
+    size_t column;
+} product_place;
+
+/* The columns of ciphertext 0 of a value; those of ciphertext i are i·step
+ * words further. */
+typedef struct row_source {
+    uint64_t *x;
+    const uint64_t *y; /* second factors, or NULL */
+    size_t step;
+    bool twice;
+} row_source;
+
+/* Position of a limb at a level, which has it, or -1. */
+static int position_of(const nn_batch *batch, int level, int id)
+{
+    const rns_set *set = rlwe_level_set(batch->context, level);
+    for (int l = 0; l < set->count; l++) {
+        if (set->id[l] == id) {
+            return l;
+        }
+    }
+    return -1;
+}
+
+/* Columns of component c of a value that is stored or local. */
+static row_source find_columns(const product_place *at, const batch_value *v,
+                               int c)
+{
+    const nn_batch *batch = at->batch;
+    if (v->place == BATCH_LOCAL) {
+        const size_t row = v->local_at + (size_t)c * v->n;
+        return (row_source){.x = at->worker->local + row * BATCH_BLOCK,
+                            .step = BATCH_BLOCK};
+    }
+    const int level = v->ct[0].ct.level;
+    const size_t limb = (size_t)position_of(batch, level, at->id);
+    return (row_source){.x = batch->memory + v->offset +
+                             (size_t)c *
+                                 rlwe_level_words(batch->context, level) +
+                             limb * batch->context->ring->stride + at->column,
+                        .step = v->words};
+}
+
+/* What a map reads as component c of a value:
+ *
+ *     of squares   x_0², 2·x_0·x_1, x_1²
+ *     missing      0
+ */
+static row_source find_rows(const product_place *at, const batch_value *v,
+                            int c)
+{
+    const batch_value *root =
+        v->place == BATCH_SQUARED ? &at->batch->value[v->root] : v;
+    const int have =
+        v->place == BATCH_STORED ? v->ct[0].ct.n_components : v->n_components;
+    if (c >= have) {
+        return (row_source){.x = at->batch->zeros};
+    }
+    if (root == v) {
+        return find_columns(at, v, c);
+    }
+    row_source rows = find_columns(at, root, c / 2);
+    rows.y = find_columns(at, root, (c + 1) / 2).x;
+    rows.twice = c == 1;
+    return rows;
+}
+
+/* Multiplies component c of one block. */
+static void run_component(const product_place *at, const batch_pass *pass,
+                          const batch_part *part, const void *packed, int c,
+                          sotto_arena *arena)
+{
+    const nn_batch *batch = at->batch;
+    const batch_affine *affine = &batch->affine[pass->step];
+    const batch_value *result = &batch->value[pass->out];
+    const size_t mark = sotto_arena_mark(arena);
+    row_source source[BATCH_MAX_SOURCES];
+    for (int s = 0; s < affine->n_sources; s++) {
+        source[s] = find_rows(at, &batch->value[affine->source[s].value], c);
+    }
+    ntt_gemm_row *row = sotto_arena_take(arena, part->n_in, sizeof *row);
+    uint64_t **out = sotto_arena_take(arena, part->n_out, sizeof *out);
+    void *scratch = sotto_arena_take(arena, batch->run_scratch, 1);
+    SOTTO_ASSERT(row != NULL && out != NULL && scratch != NULL);
+    for (size_t i = 0; i < part->n_in; i++) {
+        const row_source *from = &source[part->in[i].source];
+        const size_t step = part->in[i].index * from->step;
+        row[i] = (ntt_gemm_row){.x = from->x + step,
+                                .y = from->y == NULL ? NULL : from->y + step,
+                                .twice = from->twice};
+    }
+    const row_source to = find_columns(at, result, c);
+    for (size_t o = 0; o < part->n_out; o++) {
+        out[o] = to.x + part->out[o] * to.step;
+    }
+    const ntt_gemm_columns columns = {.n = BATCH_BLOCK,
+                                      .in = row,
+                                      .out = out,
+                                      .add_offset = c == 0,
+                                      .is_last = !pass->is_read_on,
+                                      .look_ahead = true};
+    ckks_matrix_run(batch->context, packed, &columns, at->id, scratch);
+    sotto_arena_release(arena, mark);
+}
+
+/* Takes one block of columns through one map. */
+static void run_map(const product_place *at, const batch_pass *pass,
+                    const batch_part *part, sotto_arena *arena)
+{
+    const batch_affine *affine = &at->batch->affine[pass->step];
+    const int limb = position_of(at->batch, affine->level, at->id);
+    if (limb < 0) {
+        return; /* dropped before this map */
+    }
+    const uint8_t *packed = part->packed + (size_t)limb * part->limb_bytes;
+    for (int c = 0; c < affine->n_components; c++) {
+        run_component(at, pass, part, packed, c, arena);
+    }
+}
+
+/* Writes columns that no other task writes, from what no other task of the job
+ * changes: any order, any thread. */
 static sotto_status product_task(void *arg, size_t task, int worker,
                                  sotto_error *err)
 {
     (void)err;
     const product_job *job = arg;
     const nn_batch *batch = job->batch;
-    const size_t block = task % job->blocks;
-    const int limb = (int)(task / job->blocks % job->limbs);
-    const int component = (int)(task / job->blocks / job->limbs);
-    const batch_chunk *chunk = &batch->chunk;
-    ckks_matrix_unit(batch->context, chunk->out, chunk->in, &chunk->matrix,
-                     chunk->row_norm, component, limb, block * job->columns,
-                     job->columns, &batch->worker[worker].arena);
+    batch_worker *own = &batch->worker[worker];
+    product_place at = {.batch = batch,
+                        .worker = own,
+                        .id = job->limb[task / job->ranges],
+                        .column = task % job->ranges * job->columns};
+    const size_t end = at.column + job->columns;
+    for (; at.column < end; at.column += BATCH_BLOCK) {
+        for (int p = job->first; p <= batch->pass[job->first].segment_end;
+             p++) {
+            const batch_pass *pass = &batch->pass[p];
+            if (pass->op == BATCH_AFFINE) {
+                const batch_part *part = job->part != NULL
+                                             ? job->part
+                                             : &batch->affine[pass->step].part;
+                const double start = nn_control_seconds(job->control);
+                run_map(&at, pass, part, &own->arena);
+                own->seconds[p] += nn_control_seconds(job->control) - start;
+            }
+        }
+    }
     return SOTTO_OK;
 }
 
-sotto_status nn_batch_product(nn_batch *batch, const batch_pass *pass,
+/* ---- The segment --------------------------------------------------------- */
+
+/* Gives stored results their headers, and sources the key. */
+static sotto_status open_results(nn_batch *batch, int first, sotto_error *err)
+{
+    const ckks_ct *input = &batch->value[batch->tensor[0]].ct[0];
+    for (int p = first; p <= batch->pass[first].segment_end; p++) {
+        const batch_pass *pass = &batch->pass[p];
+        batch_value *value = &batch->value[pass->out];
+        if (pass->op != BATCH_AFFINE || value->place != BATCH_STORED) {
+            continue;
+        }
+        for (size_t i = 0; i < value->n; i++) {
+            ckks_ct *ct = &value->ct[i];
+            SOTTO_TRY(rlwe_ct_reshape(&ct->ct, batch->context, pass->level,
+                                      pass->n_components, err));
+            memcpy(ct->ct.key_id, input->ct.key_id, sizeof ct->ct.key_id);
+            ct->scale = pass->exact;
+        }
+    }
+    return SOTTO_OK;
+}
+
+/* Adds the time of a segment to its passes, in proportion to what the workers
+ * spent in each. */
+static void share_seconds(nn_batch *batch, int first, double elapsed,
+                          double *seconds)
+{
+    const int end = batch->pass[first].segment_end;
+    double all = 0;
+    for (int p = first; p <= end; p++) {
+        for (int w = 0; w < batch->threads; w++) {
+            all += batch->worker[w].seconds[p];
+        }
+    }
+    for (int p = first; p <= end; p++) {
+        for (int w = 0; w < batch->threads; w++) {
+            double *spent = &batch->worker[w].seconds[p];
+            seconds[p] += all > 0 ? elapsed * (*spent / all) : 0;
+            *spent = 0;
+        }
+    }
+}
+
+static sotto_status pack_task(void *arg, size_t task, int worker,
+                              sotto_error *err)
+{
+    (void)err;
+    const product_job *job = arg;
+    const nn_batch *batch = job->batch;
+    nn_batch_pack_part(batch, &batch->affine[batch->pass[job->first].step],
+                       job->part, (int)task, worker);
+    return SOTTO_OK;
+}
+
+/* A map that is not kept: part by part. */
+static sotto_status run_parts(nn_batch *batch, product_job *job,
                               nn_control *control, sotto_error *err)
 {
-    batch_affine *affine = &batch->affine[pass->step];
-    const size_t columns = block_columns(batch);
-    product_job job = {
-        .batch = batch,
-        .limbs = (size_t)rlwe_level_set(batch->context, affine->level)->count,
-        .blocks = batch->context->ring->ring.n / columns,
-        .columns = columns};
-    const size_t n_tasks =
-        (size_t)affine->n_components * job.limbs * job.blocks;
-    make_views(batch, affine);
+    const batch_pass *pass = &batch->pass[job->first];
+    const batch_affine *affine = &batch->affine[pass->step];
+    job->part = &batch->chunk.part;
     size_t g = 0;
     while (g < affine->groups->n_groups) {
-        SOTTO_TRY(fill_chunk(batch, pass, &g, err));
-        SOTTO_TRY(nn_control_run(control, n_tasks, batch->chunk.work * columns,
-                                 product_task, &job, err));
+        SOTTO_TRY(nn_batch_prepare_part(batch, pass->step, &g, err));
+        SOTTO_TRY(
+            nn_control_run(control, job->n_limbs, 0, pack_task, job, err));
+        const uint64_t work = batch->chunk.part.work *
+                              (uint64_t)affine->n_components * job->columns;
+        SOTTO_TRY(nn_control_run(control, job->n_limbs * job->ranges, work,
+                                 product_task, job, err));
     }
+    return SOTTO_OK;
+}
+
+sotto_status nn_batch_product(nn_batch *batch, int first, nn_control *control,
+                              double *seconds, sotto_error *err)
+{
+    const batch_pass *pass = &batch->pass[first];
+    const double start = nn_control_seconds(control);
+    product_job job = make_job(batch, first);
+    job.control = control;
+    SOTTO_TRY(open_results(batch, first, err));
+    if (batch->affine[pass->step].is_ready) {
+        SOTTO_TRY(nn_control_run(control, job.n_limbs * job.ranges,
+                                 pass->unit_work, product_task, &job, err));
+    } else {
+        SOTTO_TRY(run_parts(batch, &job, control, err));
+    }
+    share_seconds(batch, first, nn_control_seconds(control) - start, seconds);
     return SOTTO_OK;
 }

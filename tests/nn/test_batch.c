@@ -467,13 +467,9 @@ static void test_batch_refuses_large_weights(void **state)
     hand_spec spec = one_rescale;
     spec.input_bits = 1;
     spec.step[0].weight_bits = 33;
-    const nn_run_options options = {0};
-    ready r = make_ready(hand_net_plain(), &spec, &options);
-    sotto_error error;
-    assert_int_equal(nn_batch_run(r.batch, r.control, NULL, &error),
-                     SOTTO_ERR_RANGE);
-    assert_non_null(strstr(error.text, "32 bits"));
-    free_ready(&r);
+    batch_world bw = batch_world_new(hand_net_plain(), &spec, 1);
+    expect_refusal(&bw, bw.w.keys, SOTTO_ERR_RANGE, "32 bits");
+    batch_world_free(&bw);
 }
 
 static sotto_status make_and_free(void *arg)

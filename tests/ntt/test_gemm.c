@@ -44,6 +44,70 @@ static void fill_weights(int32_t *w, size_t m, size_t k, weight_kind kind,
     }
 }
 
+/* A job packed and run over rows that are products, some of them twice, in two
+ * pieces, against the same job on rows that hold them. */
+static void check_packed(const ntt_kernels *kernels, const zq_modulus *mod,
+                         const ntt_gemm *job)
+{
+    const size_t k = job->k, m = job->m, n = job->n;
+    uint64_t *made = aligned_alloc(64, (k + 2 * m) * n * 8);
+    ntt_gemm_row *row = malloc(k * sizeof *row);
+    const uint64_t **made_row = malloc(k * sizeof *made_row);
+    uint64_t **out = malloc(2 * m * sizeof *out);
+    const size_t packed_bytes = kernels->gemm_packed_bytes(job, mod);
+    const size_t need = kernels->gemm_run_scratch(job, mod);
+    uint8_t *packed = aligned_alloc(64, (packed_bytes + 127) / 64 * 64);
+    uint8_t *scratch = aligned_alloc(64, (need + 127) / 64 * 64);
+    assert_true(made && row && made_row && out && packed && scratch);
+    packed[packed_bytes] = scratch[need] = 0xa5;
+    for (size_t i = 0; i < k; i++) {
+        row[i] = (ntt_gemm_row){.x = job->in[i],
+                                .y = i % 3 == 2 ? NULL : job->in[i * 5 % k],
+                                .twice = i % 4 == 1};
+        made_row[i] = made + i * n;
+        for (size_t j = 0; j < n; j++) {
+            uint64_t x = row[i].x[j];
+            x = row[i].y == NULL ? x : zq_mul(x, row[i].y[j], mod);
+            made[i * n + j] = row[i].twice ? zq_add(x, x, mod->q) : x;
+        }
+    }
+    for (size_t o = 0; o < 2 * m; o++) {
+        out[o] = made + (k + o) * n;
+    }
+    kernels->gemm_pack(packed, job, mod);
+    const size_t first = n / 16 * 8;
+    ntt_gemm_columns columns = {.n = first,
+                                .in = row,
+                                .out = out,
+                                .add_offset = true,
+                                .look_ahead = true};
+    if (first > 0) {
+        kernels->gemm_run(packed, &columns, mod, scratch);
+    }
+    for (size_t i = 0; i < k; i++) {
+        row[i].x += first;
+        row[i].y += row[i].y == NULL ? 0 : first;
+    }
+    for (size_t o = 0; o < m; o++) {
+        out[o] += first;
+    }
+    columns.n = n - first;
+    columns.is_last = true;
+    kernels->gemm_run(packed, &columns, mod, scratch);
+    assert_true(packed[packed_bytes] == 0xa5 && scratch[need] == 0xa5);
+    ntt_gemm plain = *job;
+    plain.in = made_row;
+    plain.out = out + m;
+    ref_kernels.gemm(&plain, mod, NULL);
+    assert_memory_equal(made + k * n, made + (k + m) * n, m * n * 8);
+    free(made);
+    free(row);
+    free(made_row);
+    free(out);
+    free(packed);
+    free(scratch);
+}
+
 /* One job on one backend against the definition. */
 static void check_job(const ntt_kernels *kernels, const zq_modulus *mod,
                       size_t m, size_t k, size_t n, const int32_t *w,
@@ -82,6 +146,7 @@ static void check_job(const ntt_kernels *kernels, const zq_modulus *mod,
     job.out = out_row + m;
     ref_kernels.gemm(&job, mod, NULL);
     assert_memory_equal(out, out + m * n, m * n * 8);
+    check_packed(kernels, mod, &job);
     free(in);
     free(out);
     free(offset);

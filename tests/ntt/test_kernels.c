@@ -398,7 +398,9 @@ static void test_ntt_kernels_choose_leaves_nothing_out(void **state)
             assert_true(k.mul && k.mul_add && k.mul_scalar && k.add_scalar);
             assert_true(k.mul_scalar_add && k.inner_product && k.convert);
             assert_true(k.sub_mul_scalar && k.permute && k.gemm);
-            assert_true(k.gemm_scratch && k.stream_blocks);
+            assert_true(k.gemm_scratch && k.gemm_pack && k.gemm_run);
+            assert_true(k.gemm_packed_bytes && k.gemm_run_scratch);
+            assert_true(k.stream_blocks);
             assert_true(cap > 0 || strcmp(k.name, "portable") == 0);
         }
     }
