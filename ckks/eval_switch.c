@@ -226,9 +226,7 @@ static sotto_status apply_galois(ckks_evaluator *ev, const char *op,
                                  uint64_t galois)
 {
     const rlwe_context *context = ev->context;
-    const rns_ring *ring = context->ring;
     const ckks_view a = ckks_look(ev, a_ct);
-    const rns_set *set = rlwe_level_set(context, a.level);
     if (a.n != RLWE_MIN_COMPONENTS) {
         return sotto_fail(&ev->error, SOTTO_ERR_PARAM,
                           "%s: the ciphertext has %d components, needed are "
@@ -252,16 +250,10 @@ static sotto_status apply_galois(ckks_evaluator *ev, const char *op,
     SOTTO_TRY(
         ckks_open(ev, op, out, &a, a.level, RLWE_MIN_COMPONENTS, a.scale));
 
-    const size_t mark = sotto_arena_mark(&ev->arena);
-    uint64_t *c0 = ckks_take(ev, a.level);
-    uint64_t *c1 = ckks_take(ev, a.level);
-    ntt_ring_automorphism(&ring->ring, ev->map, galois);
-    poly_permute(ring, set, c0, ckks_part(ev, &a, 0), ev->map);
-    poly_permute(ring, set, c1, ckks_part(ev, &a, 1), ev->map);
-    const uint64_t *const x = c1;
-    rlwe_switch(switcher, context, ckks_out(ev, out, 0), ckks_out(ev, out, 1),
-                c0, NULL, &x, &key, 1, &ev->arena);
-    sotto_arena_release(&ev->arena, mark);
+    ntt_ring_automorphism(&context->ring->ring, ev->map, galois);
+    rlwe_switch_turned(switcher, context, ckks_out(ev, out, 0),
+                       ckks_out(ev, out, 1), ckks_part(ev, &a, 0),
+                       ckks_part(ev, &a, 1), ev->map, key, &ev->arena);
     return SOTTO_OK;
 }
 

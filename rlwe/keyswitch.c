@@ -201,17 +201,23 @@ static switch_work take_work(const rlwe_switcher *switcher,
 
 void rlwe_scale_digits(const rlwe_switcher *switcher,
                        const rlwe_context *context, uint64_t *y,
-                       const uint64_t *x)
+                       const uint64_t *x, const uint32_t *map)
 {
     const rns_ring *ring = context->ring;
     const rns_set *level = rlwe_level_set(context, switcher->from);
+    const size_t n = ring->ring.n;
     for (int d = 0; d < switcher->n_digits; d++) {
         const rns_converter *up = switcher->up[d];
         for (int i = 0; i < up->from.count; i++, y += ring->stride) {
             const int id = up->from.id[i];
             const rns_limb *limb = &ring->limb[id];
-            memcpy(y, poly_limb_const(ring, x, rns_set_find(level, id)),
-                   ring->ring.n * sizeof *y);
+            const uint64_t *in =
+                poly_limb_const(ring, x, rns_set_find(level, id));
+            if (map != NULL) {
+                limb->kernels.permute(y, in, map, n);
+            } else {
+                memcpy(y, in, n * sizeof *y);
+            }
             limb->kernels.inverse(y, limb->table, up->scale_in[i]);
         }
     }
@@ -223,13 +229,17 @@ int rlwe_place_digits(const rlwe_switcher *switcher,
 {
     const rns_ring *ring = context->ring;
     const rns_set *level = rlwe_level_set(context, switcher->from);
-    int n_lifted = 0;
+    int own = -1;
     for (int d = 0; d < switcher->n_digits; d++) {
-        const bool is_own = rns_set_find(&switcher->up[d]->to, id) < 0;
-        limb[d] = is_own ? poly_limb_const(ring, x, rns_set_find(level, id))
-                         : poly_limb_const(ring, lifted, n_lifted++);
+        if (rns_set_find(&switcher->up[d]->to, id) < 0) {
+            limb[d] = poly_limb_const(ring, x, rns_set_find(level, id));
+            own = d;
+        } else {
+            limb[d] = lifted;
+            lifted += ring->stride;
+        }
     }
-    return n_lifted;
+    return own;
 }
 
 void rlwe_lift_digits(const rlwe_switcher *switcher,
@@ -262,67 +272,91 @@ void rlwe_key_rows(const rlwe_switcher *switcher, const rlwe_context *context,
     }
 }
 
+/* What one call switches. */
+typedef struct switch_job {
+    const rlwe_switcher *switcher;
+    const rlwe_context *context;
+    const switch_work *work;
+    const uint32_t *map;  /* an automorphism of x and c before, or NULL */
+    const uint64_t *c[2]; /* added times P, or NULL */
+} switch_job;
+
 /* (r_0, r_1) = Σ_j digit_j(x)·(b_j, a_j) modulo one modulus. */
-static void product_limb(const rlwe_switcher *switcher,
-                         const rlwe_context *context, const switch_work *work,
-                         uint64_t *r_0, uint64_t *r_1, const uint64_t *x,
-                         const rlwe_switch_key *key, int id)
+static void product_limb(const switch_job *job, uint64_t *r_0, uint64_t *r_1,
+                         const uint64_t *x, const rlwe_switch_key *key, int id)
 {
-    const rns_ring *ring = context->ring;
+    const rlwe_switcher *switcher = job->switcher;
+    const rns_ring *ring = job->context->ring;
     const rns_limb *limb = &ring->limb[id];
+    const size_t n = ring->ring.n;
+    uint64_t *lifted = job->work->lifted;
     const uint64_t *digit[RNS_MAX_LIMBS];
     const uint64_t *b[RNS_MAX_LIMBS];
     const uint64_t *a[RNS_MAX_LIMBS];
-    (void)rlwe_place_digits(switcher, context, digit, work->lifted, x, id);
-    rlwe_lift_digits(switcher, context, work->lifted, work->y, id);
-    rlwe_key_rows(switcher, context, b, a, key, id);
+    const int own =
+        rlwe_place_digits(switcher, job->context, digit, lifted, x, id);
+    rlwe_lift_digits(switcher, job->context, lifted, job->work->y, id);
+    if (own >= 0 && job->map != NULL) {
+        uint64_t *turned = poly_limb(ring, lifted, switcher->n_digits - 1);
+        limb->kernels.permute(turned, digit[own], job->map, n);
+        digit[own] = turned;
+    }
+    rlwe_key_rows(switcher, job->context, b, a, key, id);
     limb->kernels.inner_product(r_0, r_1, digit, b, a,
-                                (size_t)switcher->n_digits, ring->ring.n,
+                                (size_t)switcher->n_digits, n,
                                 &limb->table->mod);
 }
 
-/* Adds the product for one input to the accumulators; the first one sets
- * them. */
-static void add_product(const rlwe_switcher *switcher,
-                        const rlwe_context *context, const switch_work *work,
-                        const uint64_t *x, const rlwe_switch_key *key,
-                        bool is_first)
+/* acc += P·c modulo the m-th modulus; nothing modulo the special moduli, which
+ * divide P. */
+static void add_scaled(const switch_job *job, uint64_t *acc, const uint64_t *c,
+                       int m)
 {
-    const rns_ring *ring = context->ring;
+    const rns_ring *ring = job->context->ring;
+    const rlwe_switcher *switcher = job->switcher;
+    const int id = switcher->all.id[m];
+    const rns_limb *limb = &ring->limb[id];
+    const int at =
+        rns_set_find(rlwe_level_set(job->context, switcher->from), id);
+    if (c == NULL || at < 0) {
+        return;
+    }
+    const uint64_t *in = poly_limb_const(ring, c, at);
+    if (job->map != NULL) {
+        limb->kernels.permute(job->work->extra, in, job->map, ring->ring.n);
+        in = job->work->extra;
+    }
+    limb->kernels.mul_scalar_add(acc, in, switcher->p_residue[at], ring->ring.n,
+                                 &limb->table->mod);
+}
+
+/* Adds the product for one input to the accumulators; the first one sets them
+ * and adds c. */
+static void add_product(const switch_job *job, const uint64_t *x,
+                        const rlwe_switch_key *key, bool is_first)
+{
+    const rlwe_switcher *switcher = job->switcher;
+    const switch_work *work = job->work;
+    const rns_ring *ring = job->context->ring;
     const size_t n = ring->ring.n;
     SOTTO_ASSERT(rlwe_gadget_equal(&key->gadget, &switcher->gadget));
-    rlwe_scale_digits(switcher, context, work->y, x);
+    rlwe_scale_digits(switcher, job->context, work->y, x, job->map);
     for (int m = 0; m < switcher->all.count; m++) {
         const int id = switcher->all.id[m];
         uint64_t *acc_0 = poly_limb(ring, work->acc[0], m);
         uint64_t *acc_1 = poly_limb(ring, work->acc[1], m);
         if (is_first) {
-            product_limb(switcher, context, work, acc_0, acc_1, x, key, id);
+            product_limb(job, acc_0, acc_1, x, key, id);
+            add_scaled(job, acc_0, job->c[0], m);
+            add_scaled(job, acc_1, job->c[1], m);
             continue;
         }
         uint64_t *extra_0 = poly_limb(ring, work->extra, 0);
         uint64_t *extra_1 = poly_limb(ring, work->extra, 1);
-        product_limb(switcher, context, work, extra_0, extra_1, x, key, id);
+        product_limb(job, extra_0, extra_1, x, key, id);
         const rns_limb *limb = &ring->limb[id];
         limb->kernels.add(acc_0, acc_0, extra_0, n, &limb->table->mod);
         limb->kernels.add(acc_1, acc_1, extra_1, n, &limb->table->mod);
-    }
-}
-
-/* acc += P·c; nothing modulo the special moduli, which divide P. */
-static void add_scaled(const rlwe_switcher *switcher,
-                       const rlwe_context *context, uint64_t *acc,
-                       const uint64_t *c)
-{
-    const rns_ring *ring = context->ring;
-    const rns_set *level = rlwe_level_set(context, switcher->from);
-    for (int i = 0; i < level->count; i++) {
-        const int id = level->id[i];
-        const rns_limb *limb = &ring->limb[id];
-        limb->kernels.mul_scalar_add(
-            poly_limb(ring, acc, rns_set_find(&switcher->all, id)),
-            poly_limb_const(ring, c, i), switcher->p_residue[i], ring->ring.n,
-            &limb->table->mod);
     }
 }
 
@@ -350,6 +384,16 @@ void rlwe_divide_acc(const rlwe_switcher *switcher, const rlwe_context *context,
     rns_divide_limbs(switcher->down, ring, out, keep, by, scratch);
 }
 
+/* The divisions, when all inputs have been read: they may be outputs. */
+static void divide_both(const switch_job *job, uint64_t *out_0, uint64_t *out_1)
+{
+    const switch_work *work = job->work;
+    rlwe_divide_acc(job->switcher, job->context, out_0, work->acc[0],
+                    work->divide);
+    rlwe_divide_acc(job->switcher, job->context, out_1, work->acc[1],
+                    work->divide);
+}
+
 void rlwe_switch(const rlwe_switcher *switcher, const rlwe_context *context,
                  uint64_t *out_0, uint64_t *out_1, const uint64_t *c_0,
                  const uint64_t *c_1, const uint64_t *const *x,
@@ -358,19 +402,32 @@ void rlwe_switch(const rlwe_switcher *switcher, const rlwe_context *context,
     SOTTO_ASSERT(n_x >= 1 && out_0 != out_1);
     const size_t mark = sotto_arena_mark(arena);
     const switch_work work = take_work(switcher, context, arena);
+    const switch_job job = {.switcher = switcher,
+                            .context = context,
+                            .work = &work,
+                            .c = {c_0, c_1}};
     for (int i = 0; i < n_x; i++) {
-        add_product(switcher, context, &work, x[i], key[i], i == 0);
+        add_product(&job, x[i], key[i], i == 0);
     }
-    uint64_t *const out[2] = {out_0, out_1};
-    const uint64_t *const c[2] = {c_0, c_1};
-    for (int k = 0; k < 2; k++) {
-        if (c[k] != NULL) {
-            add_scaled(switcher, context, work.acc[k], c[k]);
-        }
-    }
-    /* Inputs may be outputs: all of them have been read by now. */
-    for (int k = 0; k < 2; k++) {
-        rlwe_divide_acc(switcher, context, out[k], work.acc[k], work.divide);
-    }
+    divide_both(&job, out_0, out_1);
+    sotto_arena_release(arena, mark);
+}
+
+void rlwe_switch_turned(const rlwe_switcher *switcher,
+                        const rlwe_context *context, uint64_t *out_0,
+                        uint64_t *out_1, const uint64_t *c_0, const uint64_t *x,
+                        const uint32_t *map, const rlwe_switch_key *key,
+                        sotto_arena *arena)
+{
+    SOTTO_ASSERT(out_0 != out_1);
+    const size_t mark = sotto_arena_mark(arena);
+    const switch_work work = take_work(switcher, context, arena);
+    const switch_job job = {.switcher = switcher,
+                            .context = context,
+                            .work = &work,
+                            .map = map,
+                            .c = {c_0, NULL}};
+    add_product(&job, x, key, true);
+    divide_both(&job, out_0, out_1);
     sotto_arena_release(arena, mark);
 }

@@ -67,4 +67,17 @@ void rlwe_switch(const rlwe_switcher *switcher, const rlwe_context *context,
                  const rlwe_switch_key *const *key, int n_x,
                  sotto_arena *arena);
 
+/* rlwe_switch after an automorphism σ: a rotation.
+ *
+ *   (out_0, out_1) = divide( P·(σ(c_0), 0) + Σ_j digit_j(σ(x))·key_j )
+ *
+ * shape: map as ntt_ring_automorphism makes it; c_0, x
+ * uint64_t[limbs of from][stride], c_0 may be NULL.
+ * order, alias, cost: as rlwe_switch; needs rlwe_switch_scratch as well. */
+void rlwe_switch_turned(const rlwe_switcher *switcher,
+                        const rlwe_context *context, uint64_t *out_0,
+                        uint64_t *out_1, const uint64_t *c_0, const uint64_t *x,
+                        const uint32_t *map, const rlwe_switch_key *key,
+                        sotto_arena *arena);
+
 #endif

@@ -8,22 +8,24 @@
 #include "rlwe/keyswitch.h"
 
 /* y = [x·(Q_j/q_i)^-1]_{q_i} in coefficients, digit after digit: what
- * rlwe_lift_digit reads.
- * shape: x, y uint64_t[limbs of from][stride]; x NTT domain. */
+ * rlwe_lift_digits reads.
+ * shape: x, y uint64_t[limbs of from][stride]; x NTT domain, turned by map
+ * (ring.h) unless that is NULL. */
 void rlwe_scale_digits(const rlwe_switcher *switcher,
                        const rlwe_context *context, uint64_t *y,
-                       const uint64_t *x);
+                       const uint64_t *x, const uint32_t *map);
 
 /* The digits modulo one modulus of level ∪ special: sets limb[d] for every
- * digit, either to the limb of x (a modulus of the digit itself: the lift is x
- * there) or to the digit's lift, which is then still to be made there by
- * rlwe_lift_digit. lifted[0], lifted[1], … are handed out in order, stride
- * words each. Returns how many were. */
+ * digit, to the limb of x for the digit that has the modulus itself (the lift
+ * is x there), else to the next limb of `lifted`, in the order of
+ * rlwe_lift_digits. Returns the digit that has the modulus, or -1. */
 int rlwe_place_digits(const rlwe_switcher *switcher,
                       const rlwe_context *context, const uint64_t **limb,
                       const uint64_t *lifted, const uint64_t *x, int id);
 
-/* Makes all lifts modulo one modulus: as rlwe_place_digits, NTT domain. */
+/* Makes the lifts of the other digits modulo one modulus.
+ * shape: y as rlwe_scale_digits leaves it; lifted uint64_t[digits][stride],
+ * NTT domain. */
 void rlwe_lift_digits(const rlwe_switcher *switcher,
                       const rlwe_context *context, uint64_t *lifted,
                       const uint64_t *y, int id);

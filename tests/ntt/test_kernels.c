@@ -290,10 +290,11 @@ static void test_kernels_match(void **state)
 }
 
 /* Sources have moduli of their own; factors are extreme as well. */
-static void check_convert(fixture *f)
+/* Sources of the first n_sizes sizes, from the largest of them on. */
+static void check_convert_from(fixture *f, int n_sizes)
 {
     enum { MAX_K = 128 };
-    static const size_t counts[] = {1, 2, 3, 5, MAX_K};
+    static const size_t counts[] = {1, 2, 3, 5, 40, MAX_K};
     const uint64_t t = f->table->mod.q;
     uint64_t from[MAX_K], factor[MAX_K], source[REF_SIZES];
     const uint64_t *x[MAX_K];
@@ -306,7 +307,7 @@ static void check_convert(fixture *f)
     }
     for (ref_pattern p = 0; p < REF_PATTERNS; p++) {
         for (size_t i = 0; i < MAX_K; i++) {
-            from[i] = source[(i + 10) % REF_SIZES];
+            from[i] = source[(i + (size_t)n_sizes - 1) % (size_t)n_sizes];
             /* Centring subtracts the same product for every source, as where
              * factor·from is the product of all moduli: factor = Q/from. */
             factor[i] = ref_mul_mod(t - 1, ref_inv_mod(from[i] % t, t), t);
@@ -324,6 +325,14 @@ static void check_convert(fixture *f)
             assert_same(f, 1, "convert");
         }
     }
+}
+
+/* Sources of class C, and such as the SIMD backends take themselves. */
+static void check_convert(fixture *f)
+{
+    check_convert_from(f, REF_SIZES);
+    check_convert_from(f, 8);
+    check_convert_from(f, 6);
 }
 
 static void test_kernels_convert_matches(void **state)

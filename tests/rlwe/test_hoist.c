@@ -145,6 +145,16 @@ static void check_rotation(bed *b, const rlwe_switch_key *key)
                           &b->lab.arena);
         assert_same_poly(&b->lab, to, b->out[i], b->want[i]);
     }
+    /* In one go, in place where the level stays. */
+    const bool in_place = b->switcher->to == b->switcher->from;
+    poly_copy(ring, level, b->turned_c, b->c);
+    poly_copy(ring, level, b->turned_x, b->x);
+    uint64_t *out_0 = in_place ? b->turned_c : b->out[0];
+    uint64_t *out_1 = in_place ? b->turned_x : b->out[1];
+    rlwe_switch_turned(b->switcher, context, out_0, out_1, b->turned_c,
+                       b->turned_x, b->map, key, &b->lab.arena);
+    assert_same_poly(&b->lab, to, out_0, b->want[0]);
+    assert_same_poly(&b->lab, to, out_1, b->want[1]);
     assert_int_equal(b->lab.arena.used, 0);
 }
 
