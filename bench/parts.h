@@ -18,6 +18,9 @@ void bench_gemm(bench *b);
 /* Operations on ciphertexts at four ring sizes, every backend. */
 void bench_operations(bench *b);
 
+/* The cost model's predictions beside measured operations. */
+void bench_costs(bench *b);
+
 /* The demo networks step by step, and threads. */
 void bench_networks(bench *b);
 

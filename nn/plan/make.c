@@ -382,9 +382,10 @@ static void describe(nn_plan_choice *choice, const nn_draft *draft,
     }
 }
 
-/* What the habit would take, for comparison; not fitting is no error. */
+/* What the habit would take, for comparison, in whatever ring it fits from
+ * 2^first on; not fitting any is no error. */
 static sotto_status describe_plain(nn_plan_choice *choice,
-                                   const nn_search *search, int first, int last)
+                                   const nn_search *search, int first)
 {
     nn_search *plain = sotto_calloc(1, sizeof(*plain));
     nn_draft *draft = sotto_calloc(NN_PLAN_CHOICES, sizeof(*draft));
@@ -394,7 +395,8 @@ static sotto_status describe_plain(nn_plan_choice *choice,
         int n = 0;
         *plain = *search;
         plain->plain_chain = true;
-        status = nn_draft_search(draft, &n, plain, first, last, NULL);
+        status =
+            nn_draft_search(draft, &n, plain, first, RLWE_MAX_LOG2_N, NULL);
         if (status == SOTTO_OK) {
             describe(choice, draft, search);
         }
@@ -430,7 +432,7 @@ static sotto_status make(nn_plan *plan, nn_search *search, nn_draft *draft,
     for (int i = 0; i < plan->n_choices; i++) {
         describe(&plan->choice[i], &draft[i], search);
     }
-    if (describe_plain(&plan->plain, search, first, last) != SOTTO_OK) {
+    if (describe_plain(&plan->plain, search, first) != SOTTO_OK) {
         return sotto_fail(err, SOTTO_ERR_MEMORY, "plan: out of memory");
     }
     plan->measured = options->costs != NULL;
