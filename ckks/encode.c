@@ -258,48 +258,18 @@ sotto_status ckks_encode(const ckks_encoder *encoder,
     return SOTTO_OK;
 }
 
-/* Numbers below 2^98 by two words; what is asked for is below 2^62. */
-static void round_to_integers(int64_t *out, const double *x, size_t n)
+sotto_status ckks_encode_scaled(const ckks_encoder *encoder,
+                                const rlwe_context *context, double *out,
+                                const double *re, size_t count, double scale,
+                                int level, sotto_error *err)
 {
-    uint64_t word[CKKS_MAX_WORDS][CKKS_ROUND_BLOCK];
-    const int64_t offset = (int64_t)1 << 51; /* ckks_round_cut adds it */
-    for (size_t at = 0; at < n; at += CKKS_ROUND_BLOCK) {
-        const size_t left = n - at;
-        const size_t count = left < CKKS_ROUND_BLOCK ? left : CKKS_ROUND_BLOCK;
-        ckks_round_cut(word, 2, x + at, count);
-        for (size_t i = 0; i < count; i++) {
-            const int64_t high = (int64_t)word[1][i] - offset;
-            out[at + i] = high * ((int64_t)1 << CKKS_WORD_BITS) +
-                          ((int64_t)word[0][i] - offset);
-        }
-    }
-    sotto_wipe(word, sizeof word);
-}
-
-sotto_status ckks_encode_integers(const ckks_encoder *encoder, int64_t *out,
-                                  const double *re, size_t count, double scale,
-                                  sotto_arena *arena, sotto_error *err)
-{
-    const size_t n = encoder->ring.n;
-    SOTTO_ASSERT(count <= n / 2);
+    SOTTO_ASSERT(count <= encoder->ring.n / 2);
+    SOTTO_ASSERT(level >= 0 && level < context->chain.n_levels);
     SOTTO_TRY(check_scale(scale, err));
     SOTTO_TRY(check_values(re, count, "real", err));
-    const size_t mark = sotto_arena_mark(arena);
-    double *coefficient = sotto_arena_take(arena, n, sizeof *coefficient);
-    SOTTO_ASSERT(coefficient != NULL);
-    embed_scaled(encoder, coefficient, re, NULL, count, scale);
-    const double largest = largest_magnitude(coefficient, n);
-    sotto_status status = SOTTO_OK;
-    if (largest < CKKS_MAX_INTEGER) {
-        round_to_integers(out, coefficient, n);
-    } else {
-        status = sotto_fail(err, SOTTO_ERR_RANGE,
-                            "encode: a coefficient is %g, but must stay below "
-                            "%g; use a smaller scale or smaller values",
-                            largest, CKKS_MAX_INTEGER);
-    }
-    sotto_arena_release(arena, mark);
-    return status;
+    embed_scaled(encoder, out, re, NULL, count, scale);
+    return check_bound(largest_magnitude(out, encoder->ring.n),
+                       ckks_half_modulus(context, level), level, err);
 }
 
 sotto_status ckks_encode_constant(const rlwe_context *context, uint64_t *out,

@@ -19,9 +19,6 @@
 #include "base/status.h"
 #include "rlwe/context.h"
 
-/* Coefficients of ckks_encode_integers stay below it. */
-#define CKKS_MAX_INTEGER 0x1p+62
-
 /* Roots and index tables for one ring degree; immutable, shareable. */
 typedef struct ckks_encoder ckks_encoder;
 
@@ -56,14 +53,14 @@ sotto_status ckks_encode_coefficients(
     const double *re, const double *im, size_t count, double scale, int level,
     sotto_arena *arena, sotto_error *err) SOTTO_MUST_CHECK;
 
-/* The integers that ckks_encode reduces: for any set of moduli, or to be kept.
- * shape: re double[count], real data; out int64_t[n], coefficients in natural
- * order. error: as ckks_encode; SOTTO_ERR_RANGE from CKKS_MAX_INTEGER on.
- * cost: one FFT of N/2; scratch: ckks_encode_scratch bytes. */
-sotto_status ckks_encode_integers(const ckks_encoder *encoder, int64_t *out,
-                                  const double *re, size_t count, double scale,
-                                  sotto_arena *arena,
-                                  sotto_error *err) SOTTO_MUST_CHECK;
+/* The real coefficients that ckks_encode rounds and reduces: for any set of
+ * moduli, or to be kept.
+ * shape: re double[count], real data; out double[n], coefficients in natural
+ * order. error: as ckks_encode. cost: one FFT of N/2. */
+sotto_status ckks_encode_scaled(const ckks_encoder *encoder,
+                                const rlwe_context *context, double *out,
+                                const double *re, size_t count, double scale,
+                                int level, sotto_error *err) SOTTO_MUST_CHECK;
 
 /* The residues of round(value·scale), one per limb of `level`: a constant in
  * every slot. Exact from the mantissa and exponent of the product.

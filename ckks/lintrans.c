@@ -18,11 +18,11 @@ typedef struct maker {
     const rlwe_context *context;
     const ckks_lintrans_spec *spec;
     size_t slots;
-    double divisor;       /* product of the moduli that the rescale removes */
-    double *slot;         /* [slots] a diagonal … */
-    double *turned;       /* [slots] … rotated back by its giant step */
-    int64_t *coefficient; /* [N] … as integers */
-    int64_t *giant;       /* [n_diagonals] */
+    double divisor;      /* product of the moduli that the rescale removes */
+    double *slot;        /* [slots] a diagonal … */
+    double *turned;      /* [slots] … rotated back by its giant step */
+    double *coefficient; /* [N] … embedded */
+    int64_t *giant;      /* [n_diagonals] */
     lintrans_draft *draft;
     size_t n_drafts;
     sotto_arena arena;
@@ -144,19 +144,19 @@ static sotto_status encode_constant(maker *m, size_t number,
 {
     lintrans_stage *stage = &m->map->stage[0];
     const double product = draft->value * plain_scale(m, draft->in);
+    const double bound = ckks_half_modulus(m->context, m->spec->from);
     const int count = stage->sum.count;
-    if (!(fabs(product) < CKKS_MAX_INTEGER)) {
+    if (!(fabs(product) < bound)) {
         return sotto_fail(err, SOTTO_ERR_RANGE,
                           "linear map: diagonal %zu is %g everywhere, %g with "
                           "its scale; that must stay below %g",
-                          draft->index, draft->value, product,
-                          CKKS_MAX_INTEGER);
+                          draft->index, draft->value, product, bound);
     }
     for (int i = 0; i < count; i++) {
         stage->plains.constant[number * (size_t)count + (size_t)i] =
             ckks_round_one(product,
                            rns_modulus(m->context->ring, stage->sum.id[i]),
-                           ckks_round_words(CKKS_MAX_INTEGER));
+                           ckks_round_words(bound));
     }
     return SOTTO_OK;
 }
@@ -188,9 +188,9 @@ static sotto_status encode_plain(maker *m, size_t number,
         m->turned[(j + draft->giant) & (m->slots - 1)] = m->slot[j];
         *square += m->slot[j] * m->slot[j] / (double)m->slots;
     }
-    const sotto_status status =
-        ckks_encode_integers(m->encoder, m->coefficient, m->turned, m->slots,
-                             plain_scale(m, draft->in), &m->arena, err);
+    const sotto_status status = ckks_encode_scaled(
+        m->encoder, m->context, m->coefficient, m->turned, m->slots,
+        plain_scale(m, draft->in), m->spec->from, err);
     if (status != SOTTO_OK) {
         return sotto_fail_prefix(err, status, "linear map: diagonal %zu",
                                  draft->index);

@@ -172,7 +172,8 @@ sotto_status ckks_lintrans_plain(const ckks_lintrans_spec *spec, size_t slots,
 /* Variance of the error of an output, averaged over slots and outputs, in
  * integer units of the output (ckks/noise.h): inputs with errors of variance
  * in_variance and values of root-mean-square in_rms (both in integer units of
- * the input), plus rotations, rounding of the diagonals, division and folds. */
+ * the input), plus rotations, rounding of the diagonals, division and folds (of
+ * which none adds a slot twice). */
 double ckks_lintrans_noise(const ckks_lintrans *map, double in_variance,
                            double in_rms);
 

@@ -75,7 +75,7 @@ typedef struct lintrans_plains {
     size_t bytes;       /* that the arrays below hold */
     uint64_t *residue;  /* resident: [n][sum][stride], NTT domain */
     int32_t *narrow;    /* else, where all coefficients fit: [n][N] … */
-    int64_t *wide;      /* … or this */
+    double *wide;       /* … or this */
     uint64_t *constant; /* [n_constants][sum] residues */
 } lintrans_plains;
 
@@ -178,15 +178,14 @@ void lintrans_stage_run(const lintrans_stage *stage, ckks_ct *const *out,
                         const rlwe_switch_key *const *key, sotto_pool *pool,
                         sotto_arena *arena);
 
-/* Makes room for the diagonals of a stage; narrow: coefficients below 2^31.
- * error: SOTTO_ERR_MEMORY. */
+/* Makes room for the diagonals of a stage. error: SOTTO_ERR_MEMORY. */
 sotto_status lintrans_plains_init(lintrans_stage *stage, size_t memory_bytes,
                                   sotto_error *err) SOTTO_MUST_CHECK;
 
-/* Stores coefficients int64_t[N] as diagonal number i. error: SOTTO_ERR_MEMORY
- * (they are the first that need more than 32 bits). */
+/* Rounds and stores coefficients double[N] as diagonal number i. error:
+ * SOTTO_ERR_MEMORY (they are the first that need more than 32 bits). */
 sotto_status lintrans_plains_set(lintrans_stage *stage, size_t i,
-                                 const int64_t *coefficient,
+                                 const double *coefficient,
                                  sotto_error *err) SOTTO_MUST_CHECK;
 
 /* The residues of diagonal i modulo the m-th modulus of `sum`, NTT domain:

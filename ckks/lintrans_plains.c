@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * Encoded diagonals: residues where they fit the memory, else integers that are
- * reduced and transformed at each use. The residues are the same.
+ * Encoded diagonals: residues where they fit the memory, else coefficients that
+ * are reduced and transformed at each use. The residues are the same.
  */
+#include <math.h>
 #include <string.h>
 
 #include "ckks/lintrans_internal.h"
@@ -50,7 +51,7 @@ static sotto_status widen(lintrans_stage *stage, sotto_error *err)
     const size_t n = plains->n * stage->context->ring->ring.n;
     plains->wide = sotto_calloc(n, sizeof *plains->wide);
     if (plains->wide == NULL) {
-        return no_room(stage, stage->context->ring->ring.n * sizeof(int64_t),
+        return no_room(stage, stage->context->ring->ring.n * sizeof(double),
                        err);
     }
     for (size_t i = 0; i < n; i++) {
@@ -62,69 +63,74 @@ static sotto_status widen(lintrans_stage *stage, sotto_error *err)
     return SOTTO_OK;
 }
 
-/* The largest magnitude, a little too large. */
-static uint64_t bound_of(const int64_t *x, size_t n)
+/* The largest magnitude. */
+static double largest(const double *x, size_t n)
 {
-    uint64_t all = 0;
+    double most = 0;
     for (size_t i = 0; i < n; i++) {
-        all |= (uint64_t)(x[i] ^ (x[i] >> 63)); /* |x| or |x| - 1 */
+        most = fabs(x[i]) > most ? fabs(x[i]) : most;
     }
-    return all;
+    return most;
 }
 
-/* Residues of up to CKKS_ROUND_BLOCK integers. */
-static void reduce_block(uint64_t *out, const int64_t *x, size_t count,
-                         bool is_small, const zq_modulus *mod)
-{
-    if (!is_small) {
-        for (size_t i = 0; i < count; i++) {
-            out[i] = zq_from_i64(x[i], mod);
-        }
-        return;
-    }
-    double real[CKKS_ROUND_BLOCK];
-    for (size_t i = 0; i < count; i++) {
-        real[i] = (double)x[i];
-    }
-    ckks_round_small(out, mod, real, count);
-}
-
-/* Residues of integers in NTT domain. is_small: they are below 2^50. */
-static void reduce(const rns_ring *ring, int id, uint64_t *out,
-                   const int32_t *narrow, const int64_t *wide, bool is_small)
+/* Residues of real numbers below `bound`, rounded; NTT domain. */
+static void reduce(const rns_ring *ring, int id, uint64_t *out, const double *x,
+                   double bound)
 {
     const rns_limb *limb = &ring->limb[id];
     const zq_modulus *mod = &limb->table->mod;
-    const bool in_doubles = is_small && mod->bits <= 50;
-    int64_t block[CKKS_ROUND_BLOCK];
-    for (size_t at = 0; at < ring->ring.n; at += CKKS_ROUND_BLOCK) {
-        const size_t left = ring->ring.n - at;
-        const size_t count = left < CKKS_ROUND_BLOCK ? left : CKKS_ROUND_BLOCK;
-        for (size_t i = 0; narrow != NULL && i < count; i++) {
-            block[i] = narrow[at + i];
+    const size_t n = ring->ring.n;
+    if (bound <= CKKS_ROUND_ONE_WORD && mod->bits <= 50) {
+        ckks_round_small(out, mod, x, n);
+    } else {
+        const int n_words = ckks_round_words(bound);
+        uint64_t word[CKKS_MAX_WORDS][CKKS_ROUND_BLOCK];
+        for (size_t at = 0; at < n; at += CKKS_ROUND_BLOCK) {
+            ckks_round_cut(word, n_words, x + at, CKKS_ROUND_BLOCK);
+            ckks_round_reduce(out + at, mod, word, n_words, CKKS_ROUND_BLOCK);
         }
-        reduce_block(out + at, narrow ? block : wide + at, count, in_doubles,
-                     mod);
+    }
+    limb->kernels.forward(out, limb->table);
+}
+
+/* Residues of integers of 32 bits; NTT domain. */
+static void reduce_narrow(const rns_ring *ring, int id, uint64_t *out,
+                          const int32_t *x)
+{
+    const rns_limb *limb = &ring->limb[id];
+    const zq_modulus *mod = &limb->table->mod;
+    double block[CKKS_ROUND_BLOCK];
+    for (size_t at = 0; at < ring->ring.n; at += CKKS_ROUND_BLOCK) {
+        for (size_t i = 0; i < CKKS_ROUND_BLOCK; i++) {
+            block[i] = x[at + i];
+        }
+        if (mod->bits <= 50) {
+            ckks_round_small(out + at, mod, block, CKKS_ROUND_BLOCK);
+            continue;
+        }
+        for (size_t i = 0; i < CKKS_ROUND_BLOCK; i++) {
+            out[at + i] = zq_from_i64(x[at + i], mod);
+        }
     }
     limb->kernels.forward(out, limb->table);
 }
 
 sotto_status lintrans_plains_set(lintrans_stage *stage, size_t i,
-                                 const int64_t *coefficient, sotto_error *err)
+                                 const double *coefficient, sotto_error *err)
 {
     lintrans_plains *plains = &stage->plains;
     const rns_ring *ring = stage->context->ring;
     const size_t n = ring->ring.n;
-    const uint64_t bound = bound_of(coefficient, n);
+    const double bound = largest(coefficient, n);
     if (plains->resident) {
         uint64_t *at = plains->residue + i * residue_words(stage);
         for (int m = 0; m < stage->sum.count; m++) {
-            reduce(ring, stage->sum.id[m], poly_limb(ring, at, m), NULL,
-                   coefficient, bound < (uint64_t)1 << 50);
+            reduce(ring, stage->sum.id[m], poly_limb(ring, at, m), coefficient,
+                   bound);
         }
         return SOTTO_OK;
     }
-    if (plains->wide == NULL && bound > INT32_MAX) {
+    if (plains->wide == NULL && bound >= 0x1p+31 - 1) {
         SOTTO_TRY(widen(stage, err));
     }
     if (plains->wide != NULL) {
@@ -132,7 +138,7 @@ sotto_status lintrans_plains_set(lintrans_stage *stage, size_t i,
         return SOTTO_OK;
     }
     for (size_t k = 0; k < n; k++) {
-        plains->narrow[i * n + k] = (int32_t)coefficient[k];
+        plains->narrow[i * n + k] = (int32_t)rint(coefficient[k]);
     }
     return SOTTO_OK;
 }
@@ -148,10 +154,10 @@ const uint64_t *lintrans_plains_limb(const lintrans_stage *stage, size_t i,
                                m);
     }
     if (plains->wide != NULL) {
-        reduce(ring, stage->sum.id[m], room, NULL, plains->wide + i * n, false);
+        const double *x = plains->wide + i * n;
+        reduce(ring, stage->sum.id[m], room, x, largest(x, n));
     } else {
-        reduce(ring, stage->sum.id[m], room, plains->narrow + i * n, NULL,
-               true);
+        reduce_narrow(ring, stage->sum.id[m], room, plains->narrow + i * n);
     }
     return room;
 }

@@ -456,6 +456,8 @@ sotto_status ckks_lintrans_choose(ckks_lintrans_split *split, int64_t *giant,
     if (spec->giant != NULL) {
         count_split(&s, spec->giant, 1);
         consider(&s, 1, 0, 0);
+    } else if (spec->n_diagonals == 0) {
+        consider(&s, 1, 0, 0);
     } else {
         open_circle(&s);
         try_widths(&s);
