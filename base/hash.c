@@ -123,6 +123,17 @@ void sotto_sha256_init(sotto_sha256 *hash)
                                      0x1f83d9ab, 0x5be0cd19}};
 }
 
+void sotto_sha256_init_like(sotto_sha256 *hash, const sotto_sha256 *like)
+{
+    sotto_sha256_init(hash);
+    hash->engine = like->engine;
+}
+
+void sotto_sha256_ask(sotto_sha256 *hash)
+{
+    hash->engine = choose_engine();
+}
+
 void sotto_sha256_update(sotto_sha256 *hash, const void *data, size_t len_bytes)
 {
     const uint8_t *in = data;

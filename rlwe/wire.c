@@ -232,6 +232,7 @@ static sotto_status fill_reader(rlwe_file_reader *reader, const char *path,
     SOTTO_TRY(sotto_input_open(&reader->input, path, err));
     SOTTO_TRY(read_header(&reader->header, reader->input, err));
     reader->position = WIRE_HEADER_BYTES;
+    sotto_sha256_ask(&reader->hash);
     SOTTO_TRY(check_file(reader, context, expected, err));
     reader->capacity = largest_record(context, expected);
     reader->buffer = sotto_calloc(reader->capacity, 1);
@@ -414,7 +415,7 @@ sotto_status rlwe_wire_verify(const rlwe_file_reader *reader, uint64_t number,
                               sotto_error *err)
 {
     sotto_sha256 hash;
-    sotto_sha256_init(&hash);
+    sotto_sha256_init_like(&hash, &reader->hash);
     sotto_sha256_update(&hash, bytes, RECORD_SUMMED);
     sotto_sha256_update(&hash, bytes + WIRE_RECORD_BYTES,
                         len_bytes - WIRE_RECORD_BYTES);

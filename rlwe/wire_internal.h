@@ -31,6 +31,7 @@
 #ifndef SOTTO_RLWE_WIRE_INTERNAL_H
 #define SOTTO_RLWE_WIRE_INTERNAL_H
 
+#include "base/hash.h"
 #include "base/bytes.h"
 #include "rlwe/wire.h"
 
@@ -55,6 +56,7 @@ struct rlwe_file_reader {
     uint64_t n_records; /* begun so far: number of the present one, from 1 */
     size_t capacity;    /* of buffer */
     uint8_t *buffer;    /* one record, head included */
+    sotto_sha256 hash;  /* that those of all records are like */
 };
 
 /* Reads the head of the next record (and headers before it) into bytes and

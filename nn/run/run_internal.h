@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * Streams of ciphertext records, as client and server use them.
  *
- * A file holds batches of items in order; records of a chunk are read or
- * written one after the other and parsed or packed by all threads:
+ * A file holds batches of items in order. Records are read one after the other,
+ * each by the thread that then parses it, so that reading and parsing overlap
+ * and no more records are held than there are threads:
  *
- *     file -> | raw | raw | raw | raw |    sequential, bounded
- *                \     |     |     /
- *               verify, unpack, expand …   one task for each record
+ *     worker 0   read 0 | verify, unpack, expand … | read 2 | …
+ *     worker 1          | read 1 | verify, unpack, expand … | read 3 | …
+ *
+ * Records that are written are packed by all threads, a chunk at a time.
  */
 #ifndef SOTTO_NN_RUN_RUN_INTERNAL_H
 #define SOTTO_NN_RUN_RUN_INTERNAL_H
@@ -16,11 +18,11 @@
 #include "nn/run/run.h"
 #include "rlwe/wire.h"
 
-/* Records held at once: this many for each thread, in this much memory. */
+/* Records packed at once: this many for each thread, in this much memory. */
 #define RUN_RECORDS_PER_THREAD 16
 #define RUN_RECORD_MEMORY ((size_t)64 << 20)
 
-/* Number of records to hold at once when one has at most `each` bytes, at least
+/* Number of records to pack at once when one has at most `each` bytes, at least
  * one for each thread. */
 size_t nn_run_chunk(const nn_control *control, size_t each);
 
@@ -40,10 +42,10 @@ typedef struct run_input {
     int n_components;   /* … */
     double scale;       /* … */
     bool exact_scale;   /* bit for bit, not to 2^-40 */
-    size_t cap;         /* records held at once */
-    rlwe_raw_ct *raw;   /* [cap] */
-    uint8_t *bytes;     /* [cap][largest record] */
-    bool ahead;         /* raw[0] is read and not used yet */
+    int threads;
+    rlwe_raw_ct *raw; /* [threads + 1]: of each worker, and the one ahead */
+    uint8_t *bytes;   /* [threads + 1][largest record] */
+    bool ahead;       /* raw[threads] is read and not used yet */
 } run_input;
 
 /* Opens a ciphertext file of this plan.

@@ -2,6 +2,7 @@
  * Reading files of ciphertexts batch by batch; see run_internal.h.
  */
 #include <math.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -79,16 +80,17 @@ sotto_status nn_run_input_start(run_input *input, nn_control *control,
 {
     const size_t each = rlwe_ct_record_max(input->context);
     input->control = control;
-    input->cap = nn_run_chunk(control, each);
-    input->raw = sotto_calloc(input->cap, sizeof *input->raw);
-    input->bytes = sotto_calloc(input->cap, each);
+    input->threads = nn_control_threads(control);
+    const size_t n = (size_t)input->threads + 1;
+    input->raw = sotto_calloc(n, sizeof *input->raw);
+    input->bytes = sotto_calloc(n, each);
     if (input->raw == NULL || input->bytes == NULL) {
         return sotto_fail(err, SOTTO_ERR_MEMORY,
-                          "out of memory for %zu records of %s", input->cap,
+                          "out of memory for %zu records of %s", n,
                           input->path);
     }
     /* Any record of these parameters fits; what is larger is refused unread. */
-    for (size_t i = 0; i < input->cap; i++) {
+    for (size_t i = 0; i < n; i++) {
         input->raw[i].bytes = input->bytes + i * each;
     }
     return SOTTO_OK;
@@ -104,17 +106,20 @@ void nn_run_input_close(run_input *input)
 
 /* ---- Records ------------------------------------------------------------- */
 
-/* Reads the next record into raw[at]; at_end as rlwe_read_raw_ct. */
-static sotto_status next_record(run_input *input, size_t at, bool *at_end,
-                                sotto_error *err)
+/* Reads the next record into *raw; at_end as rlwe_read_raw_ct. */
+static sotto_status next_record(run_input *input, rlwe_raw_ct *raw,
+                                bool *at_end, sotto_error *err)
 {
+    rlwe_raw_ct *ahead = &input->raw[input->threads];
     if (input->ahead) {
-        SOTTO_ASSERT(at == 0);
         input->ahead = false;
         *at_end = false;
+        const rlwe_raw_ct other = *raw;
+        *raw = *ahead;
+        *ahead = other;
         return SOTTO_OK;
     }
-    return rlwe_read_raw_ct(input->file, &input->raw[at], at_end, err);
+    return rlwe_read_raw_ct(input->file, raw, at_end, err);
 }
 
 static sotto_status fail_missing(const run_input *input, uint64_t batch,
@@ -132,10 +137,11 @@ static sotto_status fail_missing(const run_input *input, uint64_t batch,
 sotto_status nn_run_input_seek(run_input *input, uint64_t batch,
                                sotto_error *err)
 {
+    rlwe_raw_ct *ahead = &input->raw[input->threads];
     bool at_end = false;
     do {
-        SOTTO_TRY(next_record(input, 0, &at_end, err));
-    } while (!at_end && input->raw[0].index < batch);
+        SOTTO_TRY(next_record(input, ahead, &at_end, err));
+    } while (!at_end && ahead->index < batch);
     if (at_end) {
         return fail_missing(input, batch, err);
     }
@@ -143,61 +149,91 @@ sotto_status nn_run_input_seek(run_input *input, uint64_t batch,
     return SOTTO_OK;
 }
 
-/* One chunk of records, as tasks see it. */
+/* A batch of records, as tasks see it. */
 typedef struct item_job {
     run_input *input;
-    size_t first; /* item of raw[0] */
     run_item fn;
     void *arg;
+    pthread_mutex_t lock; /* of the file and of all below */
+    size_t next;          /* item that is read next */
+    bool at_end;          /* there is none */
+    size_t failed;        /* first item that failed, with … */
+    sotto_status status;  /* … */
+    sotto_error error;    /* … */
 } item_job;
 
+/* Remembers the failure of the lowest item: whatever the order in which
+ * workers get at the file, the same record speaks. */
+static sotto_status fail_item(item_job *job, size_t item, sotto_status status,
+                              const sotto_error *error)
+{
+    pthread_mutex_lock(&job->lock);
+    if (job->status == SOTTO_OK || item < job->failed) {
+        job->failed = item;
+        job->status = status;
+        job->error = *error;
+    }
+    pthread_mutex_unlock(&job->lock);
+    return status;
+}
+
+/* Reads one record, whichever is next, and works on it. */
 static sotto_status item_task(void *arg, size_t task, int worker,
                               sotto_error *err)
 {
-    const item_job *job = arg;
-    return job->fn(job->arg, &job->input->raw[task],
-                   (uint32_t)(job->first + task), worker, err);
+    (void)task;
+    item_job *job = arg;
+    rlwe_raw_ct *raw = &job->input->raw[worker];
+    sotto_status status = SOTTO_OK;
+    pthread_mutex_lock(&job->lock);
+    const size_t item = job->next;
+    if (!job->at_end) {
+        status = next_record(job->input, raw, &job->at_end, err);
+        job->next += job->at_end ? 0 : 1;
+    }
+    const bool at_end = job->at_end;
+    pthread_mutex_unlock(&job->lock);
+    if (status == SOTTO_OK && !at_end) {
+        status = job->fn(job->arg, raw, (uint32_t)item, worker, err);
+    }
+    return status == SOTTO_OK ? SOTTO_OK : fail_item(job, item, status, err);
 }
 
-/* Reads up to `want` records into raw; *n receives how many there were. */
-static sotto_status read_records(run_input *input, size_t want, size_t *n,
-                                 sotto_error *err)
+/* What is there was looked at first: it may tell more than its end. */
+static sotto_status finish_batch(const item_job *job, sotto_status status,
+                                 uint64_t batch, sotto_error *err)
 {
-    bool at_end = false;
-    for (*n = 0; *n < want; (*n)++) {
-        SOTTO_TRY(next_record(input, *n, &at_end, err));
-        if (at_end) {
-            break;
-        }
+    const run_input *input = job->input;
+    if (status != SOTTO_OK && job->status != SOTTO_OK) {
+        *err = job->error;
+        return job->status;
     }
-    return SOTTO_OK;
+    if (status != SOTTO_OK || !job->at_end) {
+        return status;
+    }
+    if (job->next == 0) {
+        return fail_missing(input, batch, err);
+    }
+    return sotto_fail(err, SOTTO_ERR_FORMAT,
+                      "%s is truncated: batch %llu has %zu of %zu ciphertexts",
+                      input->path, (unsigned long long)batch, job->next,
+                      input->n_items);
 }
 
 sotto_status nn_run_input_batch(run_input *input, uint64_t batch, uint64_t work,
                                 run_item fn, void *arg, sotto_error *err)
 {
+    sotto_error none;
     item_job job = {.input = input, .fn = fn, .arg = arg};
-    while (job.first < input->n_items) {
-        const size_t left = input->n_items - job.first;
-        const size_t want = left < input->cap ? left : input->cap;
-        size_t n;
-        SOTTO_TRY(read_records(input, want, &n, err));
-        /* What is there is looked at first: it may tell more than its end. */
-        SOTTO_TRY(
-            nn_control_run(input->control, n, work, item_task, &job, err));
-        job.first += n;
-        if (n < want && job.first == 0) {
-            return fail_missing(input, batch, err);
-        }
-        if (n < want) {
-            return sotto_fail(err, SOTTO_ERR_FORMAT,
-                              "%s is truncated: batch %llu has %zu of %zu "
-                              "ciphertexts",
-                              input->path, (unsigned long long)batch, job.first,
-                              input->n_items);
-        }
+    err = err == NULL ? &none : err;
+    if (pthread_mutex_init(&job.lock, NULL) != 0) {
+        return sotto_fail(err, SOTTO_ERR_MEMORY, "out of memory for a lock");
     }
-    return SOTTO_OK;
+    sotto_status status = nn_control_run(input->control, input->n_items, work,
+                                         item_task, &job, err);
+    status = finish_batch(&job, status, batch, err);
+    pthread_mutex_destroy(&job.lock);
+    return status;
 }
 
 /* What a verified record says of itself, against the plan. Nothing else about
@@ -252,13 +288,14 @@ sotto_status nn_run_input_parse(const run_input *input, ckks_ct *ct,
 
 sotto_status nn_run_input_end(run_input *input, sotto_error *err)
 {
+    rlwe_raw_ct *raw = &input->raw[0];
     bool at_end;
-    SOTTO_TRY(next_record(input, 0, &at_end, err));
+    SOTTO_TRY(next_record(input, raw, &at_end, err));
     if (!at_end) {
         return sotto_fail(err, SOTTO_ERR_FORMAT,
                           "%s, record %llu: more than the %llu batches of %zu "
                           "ciphertexts announced",
-                          input->path, (unsigned long long)input->raw[0].number,
+                          input->path, (unsigned long long)raw->number,
                           (unsigned long long)input->n_batches, input->n_items);
     }
     return SOTTO_OK;
