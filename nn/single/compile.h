@@ -151,14 +151,12 @@ void nn_single_free(nn_single *single);
 /* Makes diagonals and biases of one map, several at a time. */
 typedef struct nn_single_filler nn_single_filler;
 
-/* Makes a filler that holds `memory_bytes` of diagonals, one at least. With
- * late_folds the bias stands where it is added before the folds, otherwise at
- * every copy of an output.
+/* Makes a filler that holds `memory_bytes` of diagonals, one at least.
  * error: SOTTO_ERR_MEMORY; *filler is then NULL.
  * owner: the caller, nn_single_filler_free; borrows single. */
 sotto_status nn_single_filler_new(nn_single_filler **filler,
                                   const nn_single *single, size_t step,
-                                  size_t memory_bytes, bool late_folds,
+                                  size_t memory_bytes,
                                   sotto_error *err) SOTTO_MUST_CHECK;
 
 /* Frees; NULL is fine. */
@@ -169,7 +167,8 @@ void nn_single_filler_free(nn_single_filler *filler);
  * whenever index leaves the diagonals held; rising indices are best. */
 void nn_single_fill(void *filler, size_t index, double *slot);
 
-/* Writes the bias of output ciphertext `index`. As nn_single_fill. */
+/* Writes the bias of output ciphertext `index`, at every copy of an element: it
+ * is added behind the folds. As nn_single_fill. */
 void nn_single_fill_bias(void *filler, size_t index, double *slot);
 
 #endif

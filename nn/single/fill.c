@@ -15,7 +15,6 @@ struct nn_single_filler {
     const nn_step *step;
     nn_geometry geometry;
     nn_cursor *cursor;
-    bool late_folds;
     size_t cap;        /* diagonals that fit block */
     size_t first, end; /* those in it */
     double *block;     /* [cap][slots] */
@@ -33,8 +32,7 @@ void nn_single_filler_free(nn_single_filler *filler)
 }
 
 static sotto_status init(nn_single_filler *f, const nn_single *single,
-                         size_t step, size_t memory_bytes, bool late_folds,
-                         sotto_error *err)
+                         size_t step, size_t memory_bytes, sotto_error *err)
 {
     const size_t slots = (size_t)1 << single->log2_slots;
     const size_t fit = memory_bytes / (slots * sizeof *f->block);
@@ -42,7 +40,6 @@ static sotto_status init(nn_single_filler *f, const nn_single *single,
     f->single = single;
     f->map = &single->map[step];
     f->step = &single->network->steps[step];
-    f->late_folds = late_folds;
     f->cap = fit < f->map->n_diagonals ? fit : f->map->n_diagonals;
     f->cap = f->cap == 0 ? 1 : f->cap;
     SOTTO_ASSERT(nn_geometry_init(&f->geometry, f->step->affine,
@@ -60,8 +57,7 @@ static sotto_status init(nn_single_filler *f, const nn_single *single,
 
 sotto_status nn_single_filler_new(nn_single_filler **filler,
                                   const nn_single *single, size_t step,
-                                  size_t memory_bytes, bool late_folds,
-                                  sotto_error *err)
+                                  size_t memory_bytes, sotto_error *err)
 {
     nn_single_filler *made = sotto_calloc(1, sizeof *made);
 
@@ -69,7 +65,7 @@ sotto_status nn_single_filler_new(nn_single_filler **filler,
     const sotto_status status =
         made == NULL
             ? sotto_fail(err, SOTTO_ERR_MEMORY, "no memory for diagonals")
-            : init(made, single, step, memory_bytes, late_folds, err);
+            : init(made, single, step, memory_bytes, err);
     if (status != SOTTO_OK) {
         nn_single_filler_free(made);
         return status;
@@ -170,7 +166,6 @@ void nn_single_fill_bias(void *filler, size_t index, double *slot)
     nn_single_filler *f = filler;
     const nn_geometry *g = &f->geometry;
     const nn_places *out = g->out;
-    const uint32_t step = f->late_folds ? g->target_step : out->layout.period;
 
     SOTTO_ASSERT(index < f->map->n_out);
     memset(slot, 0, g->slots * sizeof *slot);
@@ -184,7 +179,7 @@ void nn_single_fill_bias(void *filler, size_t index, double *slot)
                 continue;
             }
             for (uint32_t j = out->address[k] & (g->slots - 1); j < g->slots;
-                 j += step) {
+                 j += out->layout.period) {
                 slot[j] = bias;
             }
         }

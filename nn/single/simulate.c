@@ -13,7 +13,6 @@
 /* One run. */
 typedef struct run {
     const nn_single *single;
-    bool late_folds;
     nn_slots_hook hook;
     void *arg;
     size_t slots;
@@ -86,14 +85,9 @@ static void run_output(const run *r, size_t step, nn_single_filler *filler,
         }
         add_rotated(r, r->sum, r->inner, giant);
     }
-    if (!r->late_folds) {
-        fold_sums(r, map);
-    }
+    fold_sums(r, map);
     nn_single_fill_bias(filler, out, r->diagonal);
     add_rotated(r, r->sum, r->diagonal, 0);
-    if (r->late_folds) {
-        fold_sums(r, map);
-    }
 }
 
 static sotto_status run_affine(const run *r, size_t step, sotto_error *err)
@@ -101,8 +95,7 @@ static sotto_status run_affine(const run *r, size_t step, sotto_error *err)
     nn_single_filler *filler;
     size_t at = 0;
 
-    SOTTO_TRY(nn_single_filler_new(&filler, r->single, step, FILL_BYTES,
-                                   r->late_folds, err));
+    SOTTO_TRY(nn_single_filler_new(&filler, r->single, step, FILL_BYTES, err));
     for (uint32_t out = 0; out < r->single->map[step].n_out; out++) {
         run_output(r, step, filler, out, &at);
         memcpy(r->tensor[step + 1] + out * r->slots, r->sum,
@@ -189,12 +182,11 @@ static sotto_status run_steps(run *r, double *out, const double *in,
 }
 
 sotto_status nn_single_simulate(const nn_single *single, double *out,
-                                const double *in, bool late_folds,
-                                nn_slots_hook hook, void *arg, sotto_error *err)
+                                const double *in, nn_slots_hook hook, void *arg,
+                                sotto_error *err)
 {
     const size_t n_steps = single->network->n_steps;
     run r = {.single = single,
-             .late_folds = late_folds,
              .hook = hook,
              .arg = arg,
              .slots = (size_t)1 << single->log2_slots,

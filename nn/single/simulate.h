@@ -17,11 +17,9 @@ typedef void (*nn_slots_hook)(void *arg, size_t tensor, const nn_places *places,
 /* Runs one image through the program: rotations, products with diagonals,
  * giants, folds and biases as ciphertexts would have them.
  * shape: out double[n_outputs], in double[n_inputs]. hook may be NULL.
- * late_folds: biases are added before the folds, not behind them.
  * error: SOTTO_ERR_MEMORY; out is then undefined. */
 sotto_status nn_single_simulate(const nn_single *single, double *out,
-                                const double *in, bool late_folds,
-                                nn_slots_hook hook, void *arg,
+                                const double *in, nn_slots_hook hook, void *arg,
                                 sotto_error *err) SOTTO_MUST_CHECK;
 
 #endif
