@@ -91,7 +91,8 @@ static bool take_number(const char **at, int64_t min, int64_t max, int64_t *out)
     const bool minus = *p == '-';
 
     p += minus;
-    if (*p < '0' || *p > '9' || (*p == '0' && (minus || p[1] == '0'))) {
+    if (*p < '0' || *p > '9' ||
+        (*p == '0' && (minus || (p[1] >= '0' && p[1] <= '9')))) {
         return false;
     }
     for (; *p >= '0' && *p <= '9'; p++) {
