@@ -11,9 +11,10 @@ int main(int argc, char **argv)
         const char *name;
         void (*run)(bench *b);
     } parts[] = {
-        {"base", bench_base},   {"kernels", bench_kernels},
-        {"gemm", bench_gemm},   {"operations", bench_operations},
-        {"costs", bench_costs}, {"networks", bench_networks},
+        {"base", bench_base},         {"kernels", bench_kernels},
+        {"gemm", bench_gemm},         {"operations", bench_operations},
+        {"costs", bench_costs},       {"hoisting", bench_hoisting},
+        {"networks", bench_networks},
     };
     bench b = bench_begin(argc, argv);
     machine_measure(&b);

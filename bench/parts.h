@@ -21,6 +21,9 @@ void bench_operations(bench *b);
 /* The cost model's predictions beside measured operations. */
 void bench_costs(bench *b);
 
+/* Linear maps in every way: hoisting, baby and giant steps, digits. */
+void bench_hoisting(bench *b);
+
 /* The demo networks step by step, and threads. */
 void bench_networks(bench *b);
 
