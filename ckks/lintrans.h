@@ -143,18 +143,28 @@ typedef struct ckks_rotation_use {
 size_t ckks_lintrans_rotations(const ckks_lintrans *map, ckks_rotation_use *use,
                                size_t cap);
 
+/* Copies the keys that a map needs into the map, in the order in which it
+ * reads them, in 32 bits where a modulus allows: keys come from memory once for
+ * each use, and half the bytes are half the time. Afterwards the map takes
+ * inputs of their owner only, and `keys` are not needed for it. Before threads
+ * share the map. error: SOTTO_ERR_KEY naming the rotation; SOTTO_ERR_MEMORY;
+ * the map is then as good as before. */
+sotto_status ckks_lintrans_bind(ckks_lintrans *map, const rlwe_keyset *keys,
+                                sotto_error *err) SOTTO_MUST_CHECK;
+
 /* Bytes of arena that ckks_lintrans_apply takes with this many threads. */
 size_t ckks_lintrans_scratch(const ckks_lintrans *map, int threads);
 
 /* Applies a map. inputs: 2 components, at spec.from and their in_scale (2^-40);
  * outputs: room for 2 components at `from` (at `to` without folds before the
  * rescale); out are different ciphertexts and none of in.
- * ev gives keys and error; the work is spread over the pool (NULL: this
- * thread); the bits do not depend on it. scratch: ckks_lintrans_scratch(map,
- * threads of the pool) bytes of `arena`; no allocation. error: SOTTO_ERR_LEVEL,
- * SOTTO_ERR_SCALE, SOTTO_ERR_PARAM (components, room), SOTTO_ERR_MISMATCH
- * (inputs of different keys), SOTTO_ERR_KEY naming the rotation and the level;
- * outputs are then unchanged. */
+ * ev gives the error and, unless the map is bound to keys, these; the work is
+ * spread over the pool (NULL: this thread); the bits do not depend on it.
+ * scratch: ckks_lintrans_scratch(map, threads of the pool) bytes of `arena`; no
+ * allocation. error: SOTTO_ERR_LEVEL, SOTTO_ERR_SCALE, SOTTO_ERR_PARAM
+ * (components, room), SOTTO_ERR_MISMATCH (inputs of different keys),
+ * SOTTO_ERR_KEY naming the rotation and the level; outputs are then unchanged.
+ */
 sotto_status ckks_lintrans_apply(const ckks_lintrans *map, ckks_evaluator *ev,
                                  ckks_ct *const *out, const ckks_ct *const *in,
                                  sotto_pool *pool,

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Applying a linear map: checks, keys, then stage after stage.
  */
-#include <stdio.h>
 #include <string.h>
 
 #include "ckks/eval_internal.h"
@@ -62,48 +61,29 @@ static sotto_status check_room(const ckks_lintrans *map, ckks_evaluator *ev,
     return SOTTO_OK;
 }
 
-/* The key of a rotation under the gadget of a stage. */
-static sotto_status find_key(ckks_evaluator *ev, const rlwe_switch_key **key,
-                             const lintrans_stage *stage, size_t rotation)
-{
-    const rlwe_gadget *gadget =
-        &stage->context->params.literal.gadget[stage->gadget];
-    const lintrans_rotation *r = &stage->rotation[rotation];
-    for (int i = 0; i < ev->keys->n_keys; i++) {
-        const rlwe_switch_key *k = ev->keys->key[i];
-        if (k->target.kind == RLWE_KEY_GALOIS && k->target.value == r->galois &&
-            rlwe_gadget_equal(&k->gadget, gadget)) {
-            *key = k;
-            return SOTTO_OK;
-        }
-    }
-    return sotto_fail(&ev->error, SOTTO_ERR_KEY,
-                      "%s: no key for the rotation by %llu (Galois element "
-                      "%llu) under gadget %d, which is used at level %d; make "
-                      "the keys that the map lists",
-                      op, (unsigned long long)r->steps,
-                      (unsigned long long)r->galois, stage->gadget,
-                      stage->from);
-}
-
-/* Finds the keys of all stages, one after the other. */
+/* The keys that a map uses, for inputs of this owner; none of them where they
+ * are packed. */
 static sotto_status find_keys(const ckks_lintrans *map, ckks_evaluator *ev,
                               const rlwe_switch_key **key, const ckks_ct *in)
 {
-    size_t n = 0;
-    for (size_t s = 0; s < map->n_stages; s++) {
-        for (size_t i = 0; i < map->stage[s].n_rotations; i++) {
-            if (ev->keys == NULL) {
-                return sotto_fail(&ev->error, SOTTO_ERR_KEY,
-                                  "%s: the evaluator has no keys; the map "
-                                  "rotates",
-                                  op);
-            }
-            SOTTO_TRY(find_key(ev, &key[n++], &map->stage[s], i));
-        }
+    const size_t key_bytes = sizeof in->ct.key_id;
+    if (lintrans_count_rotations(map) == 0 ||
+        (map->bound && memcmp(map->key_id, in->ct.key_id, key_bytes) == 0)) {
+        return SOTTO_OK;
     }
-    if (n > 0 &&
-        memcmp(ev->keys->key_id, in->ct.key_id, sizeof in->ct.key_id) != 0) {
+    if (map->bound) {
+        return sotto_fail(&ev->error, SOTTO_ERR_KEY,
+                          "%s: the inputs belong to key %02x%02x…, the map is "
+                          "bound to keys of %02x%02x…",
+                          op, in->ct.key_id[0], in->ct.key_id[1],
+                          map->key_id[0], map->key_id[1]);
+    }
+    if (ev->keys == NULL) {
+        return sotto_fail(&ev->error, SOTTO_ERR_KEY,
+                          "%s: the evaluator has no keys; the map rotates", op);
+    }
+    SOTTO_TRY(lintrans_find_keys(map, ev->keys, key, &ev->error));
+    if (memcmp(ev->keys->key_id, in->ct.key_id, key_bytes) != 0) {
         return sotto_fail(&ev->error, SOTTO_ERR_KEY,
                           "%s: the inputs belong to key %02x%02x…, the "
                           "evaluation keys to %02x%02x…",
@@ -113,16 +93,6 @@ static sotto_status find_keys(const ckks_lintrans *map, ckks_evaluator *ev,
     return SOTTO_OK;
 }
 
-/* Rotations of all stages. */
-static size_t count_rotations(const ckks_lintrans *map)
-{
-    size_t n = 0;
-    for (size_t s = 0; s < map->n_stages; s++) {
-        n += map->stage[s].n_rotations;
-    }
-    return n;
-}
-
 size_t ckks_lintrans_scratch(const ckks_lintrans *map, int threads)
 {
     size_t most = 0;
@@ -130,7 +100,7 @@ size_t ckks_lintrans_scratch(const ckks_lintrans *map, int threads)
         const size_t bytes = lintrans_stage_scratch(&map->stage[s], threads);
         most = bytes > most ? bytes : most;
     }
-    return most + sotto_arena_need(count_rotations(map),
+    return most + sotto_arena_need(lintrans_count_rotations(map),
                                    sizeof(const rlwe_switch_key *));
 }
 
@@ -147,7 +117,7 @@ sotto_status ckks_lintrans_apply(const ckks_lintrans *map, ckks_evaluator *ev,
     }
     const size_t mark = sotto_arena_mark(arena);
     const rlwe_switch_key **key =
-        sotto_arena_take(arena, count_rotations(map), sizeof *key);
+        sotto_arena_take(arena, lintrans_count_rotations(map), sizeof *key);
     SOTTO_ASSERT(key != NULL);
     const sotto_status status = find_keys(map, ev, key, in[0]);
     if (status != SOTTO_OK) {

@@ -72,11 +72,14 @@ typedef struct lintrans_plains {
     size_t n;
     size_t n_constants;
     bool resident;
-    size_t bytes;       /* that the arrays below hold */
-    uint64_t *residue;  /* resident: [n][sum][stride], NTT domain */
-    int32_t *narrow;    /* else, where all coefficients fit: [n][N] … */
-    double *wide;       /* … or this */
-    uint64_t *constant; /* [n_constants][sum] residues */
+    size_t bytes;  /* that the arrays below hold */
+    uint8_t *held; /* resident: [n][sum] residues, NTT domain, in 32 bits
+                    * where the modulus allows */
+    size_t at[RNS_MAX_LIMBS]; /* [sum]: bytes from a diagonal's beginning */
+    size_t size;              /* bytes of one */
+    int32_t *narrow;          /* else, where all coefficients fit: [n][N] … */
+    double *wide;             /* … or this */
+    uint64_t *constant;       /* [n_constants][sum] residues */
 } lintrans_plains;
 
 /* A stage; see the top of the file. */
@@ -114,6 +117,11 @@ typedef struct lintrans_stage {
     uint64_t *bias; /* added at the end: [n_out][keep][stride], NTT domain, or
                      * NULL; owned */
 
+    uint8_t *packed; /* keys in the order of their use, see ckks_lintrans_bind:
+                      * [rotation][all][block of columns][digit][2][columns] */
+    size_t packed_at[RNS_MAX_LIMBS]; /* [all]: bytes from a rotation's start */
+    size_t packed_size;              /* bytes of a rotation */
+
     size_t columns; /* of one unit of products; N where diagonals are not held
                      * as residues */
 } lintrans_stage;
@@ -127,6 +135,8 @@ struct ckks_lintrans {
     size_t n_stages;
     lintrans_stage *stage;
     double cost;
+    bool bound;                        /* stages have packed keys … */
+    uint8_t key_id[RLWE_KEY_ID_BYTES]; /* … of this secret */
 
     /* For the noise: means over outputs of sums over terms. */
     double gain;         /* mean square of diagonal·scale, in integers */
@@ -188,13 +198,42 @@ sotto_status lintrans_plains_set(lintrans_stage *stage, size_t i,
                                  const double *coefficient,
                                  sotto_error *err) SOTTO_MUST_CHECK;
 
-/* The residues of diagonal i modulo the m-th modulus of `sum`, NTT domain:
- * where they are held, or made in room [n]. */
-const uint64_t *lintrans_plains_limb(const lintrans_stage *stage, size_t i,
-                                     int m, uint64_t *room);
+/* Residues of diagonal i modulo the m-th modulus of `sum`, NTT domain, columns
+ * [at, at + count): where they are held, or made in room [count]. What is not
+ * resident takes all columns. */
+const uint64_t *lintrans_plains_columns(const lintrans_stage *stage, size_t i,
+                                        int m, size_t at, size_t count,
+                                        uint64_t *room);
 
 /* Frees. */
 void lintrans_plains_clear(lintrans_plains *plains);
+
+/* True for moduli whose residues are kept in 32 bits. */
+static inline bool lintrans_is_narrow(const zq_modulus *mod)
+{
+    return mod->bits <= 32;
+}
+
+/* out = in.  shape: [count] */
+void lintrans_widen(uint64_t *out, const uint32_t *in, size_t count);
+
+/* out = in, which is below 2^32.  shape: [count] */
+void lintrans_narrow(uint32_t *out, const uint64_t *in, size_t count);
+
+/* Packs the keys of a stage. error: SOTTO_ERR_MEMORY. */
+sotto_status lintrans_stage_pack(lintrans_stage *stage,
+                                 const rlwe_switch_key *const *key,
+                                 sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Finds the keys of all stages, [rotations of all], one after the other.
+ * error: SOTTO_ERR_KEY. */
+sotto_status lintrans_find_keys(const ckks_lintrans *map,
+                                const rlwe_keyset *keys,
+                                const rlwe_switch_key **key,
+                                sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Rotations of all stages. */
+size_t lintrans_count_rotations(const ckks_lintrans *map);
 
 /* steps modulo the number of slots. */
 uint64_t lintrans_modulo(int64_t steps, size_t slots);

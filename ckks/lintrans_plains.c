@@ -9,10 +9,40 @@
 #include "ckks/round_internal.h"
 #include "ntt/poly.h"
 
-/* Words of one diagonal's residues. */
-static size_t residue_words(const lintrans_stage *stage)
+/* Bytes from limb to limb beside the residues: an odd number of cache lines. */
+#define GAP_BYTES 320
+
+void lintrans_widen(uint64_t *out, const uint32_t *in, size_t count)
 {
-    return poly_words(stage->context->ring, stage->sum.count);
+    for (size_t i = 0; i < count; i++) {
+        out[i] = in[i];
+    }
+}
+
+void lintrans_narrow(uint32_t *out, const uint64_t *in, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        out[i] = (uint32_t)in[i];
+    }
+}
+
+/* The modulus m of `sum`. */
+static const zq_modulus *modulus(const lintrans_stage *stage, int m)
+{
+    return rns_modulus(stage->context->ring, stage->sum.id[m]);
+}
+
+/* Says where residues lie. */
+static void place_residues(lintrans_stage *stage)
+{
+    lintrans_plains *plains = &stage->plains;
+    const size_t n = stage->context->ring->ring.n;
+    for (int m = 0; m < stage->sum.count; m++) {
+        const bool narrow = lintrans_is_narrow(modulus(stage, m));
+        plains->at[m] = plains->size;
+        plains->size +=
+            n * (narrow ? sizeof(uint32_t) : sizeof(uint64_t)) + GAP_BYTES;
+    }
 }
 
 static sotto_status no_room(const lintrans_stage *stage, size_t size,
@@ -28,15 +58,16 @@ sotto_status lintrans_plains_init(lintrans_stage *stage, size_t memory_bytes,
 {
     lintrans_plains *plains = &stage->plains;
     const size_t n = stage->context->ring->ring.n;
-    const size_t size = residue_words(stage) * sizeof *plains->residue;
-    plains->resident = memory_bytes == 0 || plains->n <= memory_bytes / size;
+    place_residues(stage);
+    plains->resident =
+        memory_bytes == 0 || plains->n <= memory_bytes / plains->size;
     if (plains->n == 0) {
         return SOTTO_OK;
     }
     if (plains->resident) {
-        plains->residue = sotto_calloc(plains->n, size);
-        plains->bytes = plains->n * size;
-        return plains->residue ? SOTTO_OK : no_room(stage, size, err);
+        plains->held = sotto_calloc(plains->n, plains->size);
+        plains->bytes = plains->n * plains->size;
+        return plains->held ? SOTTO_OK : no_room(stage, plains->size, err);
     }
     plains->narrow = sotto_calloc(plains->n, n * sizeof *plains->narrow);
     plains->bytes = plains->n * n * sizeof *plains->narrow;
@@ -115,19 +146,36 @@ static void reduce_narrow(const rns_ring *ring, int id, uint64_t *out,
     limb->kernels.forward(out, limb->table);
 }
 
+/* Keeps the residues of diagonal i. room [N]: scratch. */
+static void hold(lintrans_stage *stage, size_t i, const double *coefficient,
+                 double bound, uint64_t *room)
+{
+    lintrans_plains *plains = &stage->plains;
+    const rns_ring *ring = stage->context->ring;
+    for (int m = 0; m < stage->sum.count; m++) {
+        uint8_t *at = plains->held + i * plains->size + plains->at[m];
+        reduce(ring, stage->sum.id[m], room, coefficient, bound);
+        if (lintrans_is_narrow(modulus(stage, m))) {
+            lintrans_narrow((void *)at, room, ring->ring.n);
+        } else {
+            memcpy(at, room, ring->ring.n * sizeof *room);
+        }
+    }
+}
+
 sotto_status lintrans_plains_set(lintrans_stage *stage, size_t i,
                                  const double *coefficient, sotto_error *err)
 {
     lintrans_plains *plains = &stage->plains;
-    const rns_ring *ring = stage->context->ring;
-    const size_t n = ring->ring.n;
+    const size_t n = stage->context->ring->ring.n;
     const double bound = largest(coefficient, n);
     if (plains->resident) {
-        uint64_t *at = plains->residue + i * residue_words(stage);
-        for (int m = 0; m < stage->sum.count; m++) {
-            reduce(ring, stage->sum.id[m], poly_limb(ring, at, m), coefficient,
-                   bound);
+        uint64_t *room = sotto_calloc(n, sizeof *room);
+        if (room == NULL) {
+            return no_room(stage, plains->size, err);
         }
+        hold(stage, i, coefficient, bound, room);
+        sotto_free(room);
         return SOTTO_OK;
     }
     if (plains->wide == NULL && bound >= 0x1p+31 - 1) {
@@ -143,16 +191,22 @@ sotto_status lintrans_plains_set(lintrans_stage *stage, size_t i,
     return SOTTO_OK;
 }
 
-const uint64_t *lintrans_plains_limb(const lintrans_stage *stage, size_t i,
-                                     int m, uint64_t *room)
+const uint64_t *lintrans_plains_columns(const lintrans_stage *stage, size_t i,
+                                        int m, size_t at, size_t count,
+                                        uint64_t *room)
 {
     const lintrans_plains *plains = &stage->plains;
     const rns_ring *ring = stage->context->ring;
     const size_t n = ring->ring.n;
     if (plains->resident) {
-        return poly_limb_const(ring, plains->residue + i * residue_words(stage),
-                               m);
+        const void *held = plains->held + i * plains->size + plains->at[m];
+        if (!lintrans_is_narrow(modulus(stage, m))) {
+            return (const uint64_t *)held + at;
+        }
+        lintrans_widen(room, (const uint32_t *)held + at, count);
+        return room;
     }
+    SOTTO_ASSERT(at == 0 && count == n);
     if (plains->wide != NULL) {
         const double *x = plains->wide + i * n;
         reduce(ring, stage->sum.id[m], room, x, largest(x, n));
@@ -164,7 +218,7 @@ const uint64_t *lintrans_plains_limb(const lintrans_stage *stage, size_t i,
 
 void lintrans_plains_clear(lintrans_plains *plains)
 {
-    sotto_free(plains->residue);
+    sotto_free(plains->held);
     sotto_free(plains->narrow);
     sotto_free(plains->wide);
     sotto_free(plains->constant);

@@ -9,7 +9,7 @@
 
 /* Most terms that one inner product takes. */
 #define MAX_TERMS 256
-/* Diagonals that are transformed at once where they are not held. */
+/* Diagonals that are at hand at once where they are not held in words. */
 #define MAX_LIVE 16
 
 /* A block of columns of one modulus. */
@@ -30,7 +30,38 @@ static columns columns_of(const lintrans_run *r, size_t unit,
     };
 }
 
-/* (r_0, r_1) = Σ_d σ(digit d)·key in some columns. rows: one for each digit. */
+/* Rows that a key product takes: digits and, widened, both halves of a key. */
+static size_t key_rows(const lintrans_stage *stage)
+{
+    return 3 * (size_t)stage->n_digits;
+}
+
+/* Half h of a key for digit d in some columns: where it lies, or in a row. */
+static const uint64_t *key_columns(const lintrans_run *r, const columns *c,
+                                   int rotation, int d, int h, uint64_t *row)
+{
+    const lintrans_stage *stage = r->stage;
+    const int id = stage->all.id[c->m];
+    if (stage->packed == NULL) {
+        const rlwe_switch_key *key = r->key[rotation];
+        return rlwe_switch_key_limb(key, stage->context,
+                                    rns_set_find(&key->set, id),
+                                    stage->mid->digit_number[d], h) +
+               c->at;
+    }
+    const void *at = stage->packed + (size_t)rotation * stage->packed_size +
+                     stage->packed_at[c->m];
+    const size_t place =
+        (c->at * (size_t)stage->n_digits + (size_t)d * c->count) * 2 +
+        (size_t)h * c->count;
+    if (!lintrans_is_narrow(rns_modulus(r->ring, id))) {
+        return (const uint64_t *)at + place;
+    }
+    lintrans_widen(row, (const uint32_t *)at + place, c->count);
+    return row;
+}
+
+/* (r_0, r_1) = Σ_d σ(digit d)·key in some columns. rows: key_rows. */
 static void key_product(const lintrans_run *r, const columns *c, uint64_t *r_0,
                         uint64_t *r_1, size_t lifted, int rotation,
                         uint64_t *rows)
@@ -38,19 +69,16 @@ static void key_product(const lintrans_run *r, const columns *c, uint64_t *r_0,
     const lintrans_stage *stage = r->stage;
     const rns_limb *limb = modulus_of(r, &stage->all, c->m);
     const uint32_t *map = stage->rotation[rotation].map + c->at;
-    const rlwe_switch_key *key = r->key[rotation];
-    const int at_key = rns_set_find(&key->set, stage->all.id[c->m]);
     const uint64_t *x[RNS_MAX_LIMBS];
     const uint64_t *b[RNS_MAX_LIMBS];
     const uint64_t *a[RNS_MAX_LIMBS];
     for (int d = 0; d < stage->n_digits; d++) {
-        const int j = stage->mid->digit_number[d];
-        uint64_t *row = rows + (size_t)d * r->row;
+        uint64_t *row = rows + 3 * (size_t)d * r->row;
         limb->kernels.permute(row, digit_limb(r, lifted, c->m, d), map,
                               c->count);
         x[d] = row;
-        b[d] = rlwe_switch_key_limb(key, stage->context, at_key, j, 0) + c->at;
-        a[d] = rlwe_switch_key_limb(key, stage->context, at_key, j, 1) + c->at;
+        b[d] = key_columns(r, c, rotation, d, 0, row + r->row);
+        a[d] = key_columns(r, c, rotation, d, 1, row + 2 * r->row);
     }
     limb->kernels.inner_product(r_0, r_1, x, b, a, (size_t)stage->n_digits,
                                 c->count, &limb->table->mod);
@@ -114,7 +142,7 @@ void lintrans_unit_rotate(lintrans_run *r, size_t unit, uint64_t *room)
 
 /* Room of a unit that sums:
  *
- *     2 rows for each baby | 2 rows | digits + 1 rows | MAX_LIVE rows
+ *     2 rows for each baby | 2 rows | key_rows + 1 rows | MAX_LIVE rows
  *
  * and, behind the rows, two lists of pointers. */
 typedef struct sum_room {
@@ -128,9 +156,7 @@ typedef struct sum_room {
 
 static size_t sum_rows(const lintrans_stage *stage)
 {
-    const bool live = stage->plains.n > 0 && !stage->plains.resident;
-    return 2 * stage->n_babies + 2 + (size_t)stage->n_digits + 1 +
-           (live ? MAX_LIVE : 0);
+    return 2 * stage->n_babies + 2 + key_rows(stage) + 1 + MAX_LIVE;
 }
 
 static sum_room cut_room(const lintrans_run *r, uint64_t *room)
@@ -139,7 +165,7 @@ static sum_room cut_room(const lintrans_run *r, uint64_t *room)
     sum_room s = {.babies = room};
     s.extra = s.babies + 2 * stage->n_babies * r->row;
     s.rows = s.extra + 2 * r->row;
-    s.live = s.rows + ((size_t)stage->n_digits + 1) * r->row;
+    s.live = s.rows + (key_rows(stage) + 1) * r->row;
     s.y_0 = (const uint64_t **)(room + sum_rows(stage) * r->row);
     s.y_1 = s.y_0 + stage->n_babies;
     return s;
@@ -246,7 +272,10 @@ static void sum_group(const lintrans_run *r, const columns *c,
     const int count = stage->sum.count;
     uint64_t *r_0 = limb_of(r, r->sums, 2 * number, count, m) + c->at;
     uint64_t *r_1 = limb_of(r, r->sums, 2 * number + 1, count, m) + c->at;
-    const size_t most = stage->plains.resident ? MAX_TERMS : MAX_LIVE;
+    const bool in_words =
+        stage->plains.resident &&
+        !lintrans_is_narrow(rns_modulus(r->ring, stage->all.id[c->m]));
+    const size_t most = in_words ? MAX_TERMS : MAX_LIVE;
     bool is_set = false;
     f->n = 0;
     for (size_t i = 0; i < group->n_plains; i++) {
@@ -256,10 +285,9 @@ static void sum_group(const lintrans_run *r, const columns *c,
         }
         f->y_0[f->n] = s->y_0[term->baby];
         f->y_1[f->n] = s->y_1[term->baby];
-        /* What is not held takes whole rows, from column 0. */
-        f->x[f->n] = lintrans_plains_limb(stage, term->plain, m,
-                                          s->live + f->n % MAX_LIVE * r->row) +
-                     c->at;
+        f->x[f->n] =
+            lintrans_plains_columns(stage, term->plain, m, c->at, c->count,
+                                    s->live + f->n % MAX_LIVE * r->row);
         f->n++;
         if (f->n == most) {
             flush(r, c, s, r_0, r_1, f, &is_set);

@@ -338,6 +338,7 @@ void lintrans_stage_clear(lintrans_stage *stage)
     sotto_free(stage->out_first);
     sotto_free(stage->term);
     sotto_free(stage->bias);
+    sotto_free(stage->packed);
     lintrans_plains_clear(&stage->plains);
     rlwe_switcher_free(stage->mid);
     rlwe_switcher_free(stage->last);

@@ -134,6 +134,7 @@ static void random_map(lintrans_lab *lab)
     spec->gadget = (int)lintrans_lab_below(lab, 2);
     spec->memory_bytes = lintrans_lab_below(lab, 2) * 100000;
     spec->to = (int)lintrans_lab_below(lab, 3);
+    lab->bind = lintrans_lab_below(lab, 2) == 0;
     if (spec->to == 0) {
         spec->out_scale = 0x1.5p+60;
     }

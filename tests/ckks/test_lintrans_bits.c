@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Linear maps by diagonals bit for bit: threads, backends and how diagonals are
- * kept do not show; the bits are those of SPEC §9.1, put together here from
- * whole rotations and from key switching in parts.
+ * Linear maps by diagonals bit for bit: threads, backends and how diagonals and
+ * keys are kept do not show; the bits are those of SPEC §9.1, put together here
+ * from whole rotations and from key switching in parts.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -53,6 +53,10 @@ static void test_same_bits(void **state)
             expect_equal(&first, &other);
             lintrans_outcome_free(&other);
         }
+        lab->bind = true;
+        lintrans_outcome bound = lintrans_lab_run(lab, 2);
+        expect_equal(&first, &bound);
+        lintrans_outcome_free(&bound);
         lab->spec.memory_bytes = 1;
         lintrans_outcome narrow = lintrans_lab_run(lab, 2);
         assert_false(narrow.info.resident);

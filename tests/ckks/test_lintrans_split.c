@@ -270,6 +270,11 @@ static void test_refuses_inputs(void **state)
     expect_apply(lab, map, lab->w.ev, &in, SOTTO_ERR_KEY, "rotation by 3");
     in.ct.key_id[0] ^= 1;
     expect_apply(lab, map, ev, &in, SOTTO_ERR_KEY, "belong to key");
+    sotto_error error = {{0}};
+    assert_int_equal(ckks_lintrans_bind(map, lab->w.keys, &error),
+                     SOTTO_ERR_KEY);
+    CHECK(ckks_lintrans_bind(map, keys, err));
+    expect_apply(lab, map, ev, &in, SOTTO_ERR_KEY, "bound to keys");
     ckks_ct_clear(&in);
     ckks_evaluator_free(ev);
     rlwe_keyset_free(keys);

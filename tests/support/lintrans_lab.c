@@ -14,7 +14,7 @@
 #include "ckks/noise.h"
 #include "tests/support/check.h"
 
-static const double log2_q[] = {40, 36, 33, 44, 43, 0};
+static const double log2_q[] = {40, 31.5, 38, 44, 43, 0};
 static const char *const levels[] = {"abc", "bc", "c", NULL};
 static const char *const steps[] = {"01", "12", "02", NULL};
 static const char *const gadgets[] = {"abc|012|d", "abc|011|de", "bc|00|de",
@@ -122,7 +122,7 @@ ckks_evaluator *lintrans_lab_evaluator(const lintrans_lab *lab,
     return ev;
 }
 
-static void apply(lintrans_lab *lab, const ckks_lintrans *map, ckks_ct *out,
+static void apply(lintrans_lab *lab, ckks_lintrans *map, ckks_ct *out,
                   ckks_ct *in, int threads)
 {
     ckks_ct *outs[LAB_CTS];
@@ -133,6 +133,10 @@ static void apply(lintrans_lab *lab, const ckks_lintrans *map, ckks_ct *out,
     }
     rlwe_keyset *keys;
     ckks_evaluator *ev = lintrans_lab_evaluator(lab, map, &keys);
+    if (lab->bind) {
+        CHECK(ckks_lintrans_bind(map, keys, err));
+        ev->keys = NULL;
+    }
     sotto_pool *pool = threads > 1 ? sotto_pool_new(threads) : NULL;
     sotto_arena arena = sotto_arena_init(ckks_lintrans_scratch(map, threads));
     assert_non_null(arena.base);

@@ -23,6 +23,7 @@ typedef struct lintrans_lab {
     double *bias;  /* [LAB_CTS][slots] */
     double in_scale[LAB_CTS];
     double *x; /* [LAB_CTS][slots] inputs */
+    bool bind; /* the map to its keys */
 } lintrans_lab;
 
 /* A run of a map. */
