@@ -104,6 +104,7 @@ void nn_single_free(nn_single *single)
         }
         if (single->map != NULL && k > 0) {
             sotto_free(single->map[k - 1].diagonal);
+            sotto_free(single->map[k - 1].sum_step);
         }
     }
     sotto_free(single->places);
@@ -122,27 +123,36 @@ static sotto_status misfit(const nn_network *network, size_t k,
 }
 
 /* Builds map k, whose places and those before are set. */
-static sotto_status build_map(nn_single *single, size_t k, uint32_t fold,
-                              nn_split split, nn_splitter *splitter,
-                              const nn_split_wish *wish, nn_cursor *cursor,
+static sotto_status build_map(nn_single *single, size_t k,
+                              const nn_single_choice *choice,
+                              nn_splitter *splitter, const nn_split_wish *wish,
+                              nn_cursor *cursor, nn_pooled *pooled,
                               sotto_error *err)
 {
     const nn_step *step = &single->network->steps[k];
     nn_single_diagonal *diagonal;
     nn_geometry geometry;
     nn_rotations rotations;
+    nn_split split = {.split = choice->split, .shift = choice->shift};
+    nn_shape shape[NN_SINGLE_MAX_SOURCES];
     size_t n;
     bool works = true;
 
     if (!nn_geometry_init(&geometry, step->affine,
                           (const nn_places *const *)single->places,
-                          single->places[k + 1], fold)) {
+                          single->places[k + 1], choice->fold, choice->pool)) {
         return misfit(single->network, k, err);
+    }
+    for (size_t i = 0; i < geometry.n_sources; i++) {
+        shape[i] = geometry.source[i]->layout.shape;
     }
     SOTTO_TRY(nn_rotations_init(&rotations, &geometry, err));
     for (size_t r = 0; r < step->n_elements && works; r++) {
-        const nn_row row = nn_cursor_row(cursor, r);
-        works = nn_rotations_mark(&rotations, r, &row);
+        const nn_row whole = nn_cursor_row(cursor, r);
+        nn_row row;
+        works = nn_pooled_row(pooled, &row, &whole, step->affine, shape,
+                              choice->pool) &&
+                nn_rotations_mark(&rotations, r, &row);
     }
     sotto_status status =
         works ? nn_rotations_list(&diagonal, &n, &rotations, err)
@@ -181,6 +191,12 @@ static sotto_status collect_keys(nn_single *single, sotto_error *err)
         for (uint32_t f = map->fold; f < map->window; f *= 2) {
             used[f] = 1;
         }
+        for (uint32_t i = 1; i < map->pool[0] * map->pool[1]; i++) {
+            for (size_t c = 0; c < map->n_in; c++) {
+                used[nn_cell_rotation(&map->sum_step[2 * c], map->pool, i,
+                                      (uint32_t)slots)] = 1;
+            }
+        }
     }
     for (size_t r = 1; r < slots; r++) {
         if (used[r] != 0) {
@@ -197,22 +213,28 @@ static sotto_status build_affine(nn_single *single, size_t k,
                                  const nn_split_wish *wish, sotto_error *err)
 {
     const nn_step *step = &single->network->steps[k];
-    const nn_split split = {.split = choice->split, .shift = choice->shift};
+    nn_pooled pooled;
     nn_cursor *cursor;
     size_t n;
 
     (void)nn_affine_sources(step->affine, &n);
     if (n > NN_SINGLE_MAX_SOURCES || choice->split == 0 ||
         choice->split > (uint32_t)1 << single->log2_slots ||
-        choice->shift >= choice->split ||
+        choice->shift >= choice->split || choice->pool[0] == 0 ||
+        choice->pool[0] > NN_SINGLE_MAX_POOL || choice->pool[1] == 0 ||
+        choice->pool[1] > NN_SINGLE_MAX_POOL ||
         !nn_shape_equal(&choice->layout.shape, &step->shape) ||
         choice->layout.log2_slots != single->log2_slots) {
         return misfit(single->network, k, err);
     }
     SOTTO_TRY(nn_places_new(&single->places[k + 1], &choice->layout, err));
     SOTTO_TRY(nn_cursor_new(&cursor, step->affine, NULL, err));
-    const sotto_status status =
-        build_map(single, k, choice->fold, split, splitter, wish, cursor, err);
+    sotto_status status = nn_pooled_init(&pooled, step->affine, err);
+    if (status == SOTTO_OK) {
+        status =
+            build_map(single, k, choice, splitter, wish, cursor, &pooled, err);
+        nn_pooled_clear(&pooled);
+    }
     nn_cursor_free(cursor);
     return status;
 }
@@ -316,10 +338,12 @@ sotto_status nn_single_rebuild(nn_single **single, const nn_network *network,
 
 nn_single_choice nn_single_choice_of(const nn_single *single, size_t k)
 {
-    return (nn_single_choice){.layout = single->places[k + 1]->layout,
-                              .fold = single->map[k].fold,
-                              .split = single->map[k].split,
-                              .shift = single->map[k].shift};
+    return (nn_single_choice){
+        .layout = single->places[k + 1]->layout,
+        .pool = {single->map[k].pool[0], single->map[k].pool[1]},
+        .fold = single->map[k].fold,
+        .split = single->map[k].split,
+        .shift = single->map[k].shift};
 }
 
 /* ---- From a search to a program ------------------------------------------ */
@@ -346,11 +370,12 @@ static sotto_status build_best(nn_single **single, const nn_search *s,
         return sotto_fail(err, SOTTO_ERR_MEMORY, "no memory for slot programs");
     }
     for (size_t k = 0; k < n_steps; k++) {
-        choice[k] =
-            (nn_single_choice){.layout = s->pool.layout[state->place[k + 1]],
-                               .fold = state->choice[k].fold,
-                               .split = state->choice[k].split,
-                               .shift = state->choice[k].shift};
+        choice[k] = (nn_single_choice){
+            .layout = s->pool.layout[state->place[k + 1]],
+            .pool = {state->choice[k].pool[0], state->choice[k].pool[1]},
+            .fold = state->choice[k].fold,
+            .split = state->choice[k].split,
+            .shift = state->choice[k].shift};
     }
     const sotto_status status =
         build(single, s->network, &s->pool.layout[state->place[0]], choice,

@@ -33,6 +33,10 @@
  * Where the inputs lie in several places (copies, im2col), each term takes the
  * one that is rotated least. Activations work slot by slot and keep the layout.
  *
+ * Where every row weighs all elements of a cell of pool[0] × pool[1] alike (an
+ * average pool before the map), cells are summed by rotations first and only
+ * their first elements are multiplied: no level, and fewer diagonals.
+ *
  * nn_single_compile chooses the layouts of all tensors together (a beam over
  * the steps), by predicted time, upload and keys. All of a program follows from
  * shapes; weights come in when diagonals are filled.
@@ -58,6 +62,7 @@ typedef struct nn_single_diagonal {
 
 /* What a map asks of a server. */
 typedef struct nn_single_counts {
+    size_t sums;      /* rotations that pool the inputs */
     size_t decompose; /* inputs with a baby that is not 0 */
     size_t babies;    /* (input, baby) with baby != 0 */
     size_t products;  /* diagonals */
@@ -85,6 +90,9 @@ typedef struct nn_single_map {
     uint32_t target_step; /* acc holds the sums of p at p + k·target_step */
     uint32_t split;       /* baby = (rotation + shift) mod split - shift */
     uint32_t shift;
+    uint32_t pool[2];   /* cells of the sources that are summed first; 1 1 */
+    uint32_t *sum_step; /* [n_in][2]: slots from row to row, from column to
+                         * column of a cell */
     size_t n_in, n_out; /* ciphertexts */
     size_t n_diagonals;
     nn_single_diagonal *diagonal; /* by (out, giant, in, baby) */
@@ -96,6 +104,7 @@ typedef struct nn_single_map {
 typedef struct nn_single_choice {
     nn_layout layout; /* of the tensor made */
     uint32_t fold, split, shift;
+    uint32_t pool[2];
 } nn_single_choice;
 
 /* A network compiled to slot programs; immutable. */
@@ -141,6 +150,16 @@ sotto_status nn_single_rebuild(nn_single **single, const nn_network *network,
                                const nn_layout *input,
                                const nn_single_choice *choice,
                                sotto_error *err) SOTTO_MUST_CHECK;
+
+/* The rotation that brings element i of a cell (row by row) to its first one.
+ * shape: sum_step[2], pool[2]; i < pool[0]·pool[1]. */
+static inline uint32_t nn_cell_rotation(const uint32_t *sum_step,
+                                        const uint32_t *pool, uint32_t i,
+                                        uint32_t slots)
+{
+    return (i / pool[1] * sum_step[0] + i % pool[1] * sum_step[1]) &
+           (slots - 1);
+}
 
 /* The choice that makes step k again. */
 nn_single_choice nn_single_choice_of(const nn_single *single, size_t k);

@@ -7,6 +7,8 @@
 
 #include "nn/single/compile.h"
 
+/* Rows and columns of the cells that are summed before a map. */
+#define NN_SINGLE_MAX_POOL 8
 /* Tensors that one map may read. */
 #define NN_SINGLE_MAX_SOURCES 32
 /* Layouts that are tried for one tensor from one layout before. */
@@ -23,6 +25,8 @@ typedef struct nn_geometry {
     uint32_t first_in[NN_SINGLE_MAX_SOURCES]; /* first ciphertext of each */
     uint32_t n_in;
     uint32_t slots, window, fold, target_step;
+    uint32_t pool[2];
+    uint32_t sum_step[NN_SINGLE_MAX_SOURCES][2]; /* see nn_single_map */
 } nn_geometry;
 
 /* Where one term goes. */
@@ -32,12 +36,47 @@ typedef struct nn_move {
     uint32_t at;       /* slot of the accumulator, its first copy */
 } nn_move;
 
-/* Puts together layouts and a fold: window and target step follow.
- * shape: places[tensor] for every tensor that affine reads.
+/* Puts together layouts, a fold and a pool (1 1: none): window, target step and
+ * steps within cells follow.
+ * shape: places[tensor] for every tensor that affine reads, pool[2].
  * Returns false when they do not fit each other. */
 bool nn_geometry_init(nn_geometry *geometry, const nn_affine *affine,
                       const nn_places *const *places, const nn_places *out,
-                      uint32_t fold);
+                      uint32_t fold, const uint32_t *pool);
+
+/* The weight of an element in one row. */
+typedef struct nn_weighed {
+    uint64_t row; /* number of the row, by the counter of nn_pooled */
+    double weight;
+} nn_weighed;
+
+/* Rows of a map behind a pool: terms of the first elements of cells. */
+typedef struct nn_pooled {
+    size_t cap;
+    nn_term *terms;     /* [cap] */
+    nn_weighed *weight; /* [elements of the largest source] */
+    uint64_t row;
+} nn_pooled;
+
+/* Makes scratch for a map. error: SOTTO_ERR_MEMORY.
+ * owner: the caller, nn_pooled_clear. */
+sotto_status nn_pooled_init(nn_pooled *pooled, const nn_affine *affine,
+                            sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Frees. */
+void nn_pooled_clear(nn_pooled *pooled);
+
+/* Reduces a row to the first elements of its cells; false when it does not
+ * weigh whole cells alike. Without a pool (1 1) *out = row.
+ * shape: pool[2], shapes[n_sources] of the map's sources. */
+bool nn_pooled_row(nn_pooled *pooled, nn_row *out, const nn_row *row,
+                   const nn_affine *affine, const nn_shape *shapes,
+                   const uint32_t *pool);
+
+/* Finds the cells that all rows of a map weigh alike; 1 1 when there are none.
+ * shape: pool[2]. */
+void nn_pool_detect(uint32_t *pool, nn_pooled *pooled, const nn_affine *affine,
+                    nn_cursor *cursor, const nn_shape *shapes);
 
 /* The term that reads `element` of source number n (of the map's sources) for
  * an output at slot p. */

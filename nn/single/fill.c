@@ -15,16 +15,19 @@ struct nn_single_filler {
     const nn_step *step;
     nn_geometry geometry;
     nn_cursor *cursor;
-    size_t cap;        /* diagonals that fit block */
-    size_t first, end; /* those in it */
-    double *block;     /* [cap][slots] */
-    size_t *index;     /* [n_in][slots]: diagonal of one output, plus 1 */
+    nn_pooled pooled;
+    nn_shape shape[NN_SINGLE_MAX_SOURCES]; /* of the sources */
+    size_t cap;                            /* diagonals that fit block */
+    size_t first, end;                     /* those in it */
+    double *block;                         /* [cap][slots] */
+    size_t *index; /* [n_in][slots]: diagonal of one output, plus 1 */
 };
 
 void nn_single_filler_free(nn_single_filler *filler)
 {
     if (filler != NULL) {
         nn_cursor_free(filler->cursor);
+        nn_pooled_clear(&filler->pooled);
         sotto_free(filler->block);
         sotto_free(filler->index);
         sotto_free(filler);
@@ -42,9 +45,12 @@ static sotto_status init(nn_single_filler *f, const nn_single *single,
     f->step = &single->network->steps[step];
     f->cap = fit < f->map->n_diagonals ? fit : f->map->n_diagonals;
     f->cap = f->cap == 0 ? 1 : f->cap;
-    SOTTO_ASSERT(nn_geometry_init(&f->geometry, f->step->affine,
-                                  (const nn_places *const *)single->places,
-                                  single->places[step + 1], f->map->fold));
+    SOTTO_ASSERT(nn_geometry_init(
+        &f->geometry, f->step->affine, (const nn_places *const *)single->places,
+        single->places[step + 1], f->map->fold, f->map->pool));
+    for (size_t k = 0; k < f->geometry.n_sources; k++) {
+        f->shape[k] = f->geometry.source[k]->layout.shape;
+    }
     f->block = sotto_calloc(f->cap * slots, sizeof *f->block);
     f->index = sotto_calloc((f->map->n_in + 1) * slots, sizeof *f->index);
     if (f->block == NULL || f->index == NULL) {
@@ -52,6 +58,7 @@ static sotto_status init(nn_single_filler *f, const nn_single *single,
                           "no memory for %zu diagonals of %zu slots", f->cap,
                           slots);
     }
+    SOTTO_TRY(nn_pooled_init(&f->pooled, f->step->affine, err));
     return nn_cursor_new(&f->cursor, f->step->affine, NULL, err);
 }
 
@@ -94,7 +101,11 @@ static void put_row(nn_single_filler *f, uint32_t out, size_t r)
     const nn_geometry *g = &f->geometry;
     size_t n_sources;
     const uint32_t *sources = nn_affine_sources(f->step->affine, &n_sources);
-    const nn_row row = nn_cursor_row(f->cursor, r);
+    const nn_row whole = nn_cursor_row(f->cursor, r);
+    nn_row row;
+
+    SOTTO_ASSERT(nn_pooled_row(&f->pooled, &row, &whole, f->step->affine,
+                               f->shape, f->map->pool));
 
     for (uint32_t k = g->out->first[r]; k < g->out->first[r + 1]; k++) {
         const uint32_t address = g->out->address[k];

@@ -2,6 +2,7 @@
  * The arithmetic of one map: where terms go, which rotations they take.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "nn/single/compile_internal.h"
@@ -23,9 +24,43 @@ static bool targets_fit(const nn_geometry *g)
     return true;
 }
 
+/* Steps within cells of source k; false when they are not the same in all
+ * cells. */
+static bool cell_steps(nn_geometry *g, size_t k)
+{
+    const nn_places *source = g->source[k];
+    const nn_shape *shape = &source->layout.shape;
+    const int log2_slots = source->layout.log2_slots;
+
+    if (g->pool[0] == 1 && g->pool[1] == 1) {
+        return true;
+    }
+    if (shape->rank != 3 || !source->one_each || g->pool[0] > shape->dim[1] ||
+        g->pool[1] > shape->dim[2]) {
+        return false;
+    }
+    const size_t width = shape->dim[2], height = shape->dim[1];
+    const uint32_t base = source->address[0];
+    g->sum_step[k][0] = g->pool[0] > 1 ? source->address[width] - base : 0;
+    g->sum_step[k][1] = g->pool[1] > 1 ? source->address[1] - base : 0;
+    for (size_t e = 0; e < source->n_elements; e++) {
+        const size_t y = e / width % height, x = e % width;
+        const size_t i = y % g->pool[0], j = x % g->pool[1];
+        const uint32_t first = source->address[e - i * width - j];
+        /* Differences modulo 2^32: steps may be negative. */
+        const uint32_t step =
+            (uint32_t)i * g->sum_step[k][0] + (uint32_t)j * g->sum_step[k][1];
+        if (source->address[e] != first + step ||
+            source->address[e] >> log2_slots != first >> log2_slots) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool nn_geometry_init(nn_geometry *geometry, const nn_affine *affine,
                       const nn_places *const *places, const nn_places *out,
-                      uint32_t fold)
+                      uint32_t fold, const uint32_t *pool)
 {
     size_t n;
     const uint32_t *sources = nn_affine_sources(affine, &n);
@@ -35,7 +70,8 @@ bool nn_geometry_init(nn_geometry *geometry, const nn_affine *affine,
                               .n_sources = n,
                               .slots = nn_layout_slots(&out->layout),
                               .window = 1,
-                              .fold = fold};
+                              .fold = fold,
+                              .pool = {pool[0], pool[1]}};
     if (n > NN_SINGLE_MAX_SOURCES || fold == 0 || (fold & (fold - 1)) != 0) {
         return false;
     }
@@ -44,6 +80,9 @@ bool nn_geometry_init(nn_geometry *geometry, const nn_affine *affine,
         geometry->source[k] = source;
         geometry->first_in[k] = geometry->n_in;
         geometry->n_in += source->layout.n_cts;
+        if (!cell_steps(geometry, k)) {
+            return false;
+        }
         if (source->layout.log2_slots != out->layout.log2_slots) {
             return false;
         }
@@ -222,10 +261,21 @@ sotto_status nn_map_build(nn_single_map *map, const nn_rotations *rotations,
                            .target_step = g->target_step,
                            .split = split->split,
                            .shift = split->shift,
+                           .pool = {g->pool[0], g->pool[1]},
                            .n_in = g->n_in,
                            .n_out = g->out->layout.n_cts,
                            .counts = split->counts,
                            .seconds = split->seconds};
+    map->sum_step = sotto_calloc(2 * map->n_in, sizeof *map->sum_step);
+    if (map->sum_step == NULL) {
+        return sotto_fail(err, SOTTO_ERR_MEMORY, "no memory for a map");
+    }
+    for (size_t k = 0; k < g->n_sources; k++) {
+        for (uint32_t c = 0; c < g->source[k]->layout.n_cts; c++) {
+            memcpy(&map->sum_step[2 * (size_t)(g->first_in[k] + c)],
+                   g->sum_step[k], sizeof g->sum_step[k]);
+        }
+    }
     SOTTO_TRY(
         nn_rotations_list(&map->diagonal, &map->n_diagonals, rotations, err));
     for (size_t d = 0; d < map->n_diagonals; d++) {

@@ -156,6 +156,24 @@ static void trials_clear(trials *t)
     sotto_free(t->trial);
 }
 
+/* A map without cells to be summed first. */
+static const uint32_t no_pool[2] = {1, 1};
+
+/* Adds a trial, if layouts, fold and pool fit each other. */
+static void add_trial(const nn_search *s, trials *list, const nn_affine *affine,
+                      size_t state, size_t place, uint32_t fold,
+                      const uint32_t *pool)
+{
+    trial *t = &list->trial[list->n];
+    const nn_places *out = s->pool.places[place];
+
+    *t = (trial){.state = state, .place = place, .fold = fold, .works = true};
+    if (out != NULL && out->n_missing == 0 &&
+        nn_geometry_init(&t->geometry, affine, s->tensor, out, fold, pool)) {
+        list->n++;
+    }
+}
+
 /* Candidates of one state. */
 static sotto_status list_state(nn_search *s, trials *list, size_t k,
                                size_t state, const nn_slope *slope,
@@ -175,16 +193,13 @@ static sotto_status list_state(nn_search *s, trials *list, size_t k,
     nn_candidates_map(candidates, &step->shape, slope, source, n_sources,
                       s->log2_slots);
     for (size_t c = 0; c < candidates->n; c++) {
-        trial *t = &list->trial[list->n];
-        *t = (trial){.state = state, .fold = candidates->fold[c]};
-        SOTTO_TRY(
-            nn_pool_find(&s->pool, &t->place, &candidates->layout[c], err));
-        const nn_places *out = s->pool.places[t->place];
-        if (out != NULL && out->n_missing == 0 &&
-            nn_geometry_init(&t->geometry, step->affine, s->tensor, out,
-                             t->fold)) {
-            t->works = true;
-            list->n++;
+        size_t place;
+        SOTTO_TRY(nn_pool_find(&s->pool, &place, &candidates->layout[c], err));
+        add_trial(s, list, step->affine, state, place, candidates->fold[c],
+                  no_pool);
+        if (s->cells[0] > 1 || s->cells[1] > 1) {
+            add_trial(s, list, step->affine, state, place, candidates->fold[c],
+                      s->cells);
         }
     }
     return SOTTO_OK;
@@ -212,7 +227,7 @@ static bool sampled(const nn_step *step, size_t r)
 
 /* Marks the rotations of trials first … end-1 in one pass over the rows, all or
  * a sample. */
-static sotto_status mark_trials(const nn_search *s, size_t k, trials *list,
+static sotto_status mark_trials(nn_search *s, size_t k, trials *list,
                                 size_t first, size_t end, bool all,
                                 nn_cursor *cursor, sotto_error *err)
 {
@@ -226,10 +241,17 @@ static sotto_status mark_trials(const nn_search *s, size_t k, trials *list,
         if (!all && !sampled(step, r)) {
             continue;
         }
-        const nn_row row = nn_cursor_row(cursor, r);
+        const nn_row whole = nn_cursor_row(cursor, r);
+        nn_row pooled;
+        const bool alike = nn_pooled_row(&s->pooled, &pooled, &whole,
+                                         step->affine, s->shape, s->cells);
         for (size_t i = first; i < end; i++) {
             trial *t = &list->trial[i];
-            t->works = t->works && nn_rotations_mark(&t->rotations, r, &row);
+            const bool with_pool =
+                t->geometry.pool[0] > 1 || t->geometry.pool[1] > 1;
+            t->works = t->works && (alike || !with_pool) &&
+                       nn_rotations_mark(&t->rotations, r,
+                                         with_pool ? &pooled : &whole);
         }
     }
     return SOTTO_OK;
@@ -346,8 +368,11 @@ static sotto_status settle(nn_search *s, size_t k, trial *t, nn_cursor *cursor,
     }
     state->wish = t->wish;
     state->place[k + 1] = t->place;
-    state->choice[k] = (nn_split_choice){
-        .fold = t->fold, .split = t->split.split, .shift = t->split.shift};
+    state->choice[k] =
+        (nn_split_choice){.fold = t->fold,
+                          .pool = {t->geometry.pool[0], t->geometry.pool[1]},
+                          .split = t->split.split,
+                          .shift = t->split.shift};
     return SOTTO_OK;
 }
 
@@ -378,7 +403,6 @@ static sotto_status try_affine(nn_search *s, size_t k, trials *list,
                                nn_beam *next, sotto_error *err)
 {
     nn_slope slope[NN_SINGLE_MAX_SOURCES];
-    nn_shape shape[NN_SINGLE_MAX_SOURCES];
     const nn_step *step = &s->network->steps[k];
     size_t n;
     const uint32_t *sources = nn_affine_sources(step->affine, &n);
@@ -389,9 +413,10 @@ static sotto_status try_affine(nn_search *s, size_t k, trials *list,
                           step->name, n, NN_SINGLE_MAX_SOURCES);
     }
     for (size_t i = 0; i < n; i++) {
-        shape[i] = *nn_search_shape(s->network, sources[i]);
+        s->shape[i] = *nn_search_shape(s->network, sources[i]);
     }
-    nn_slopes_read(slope, step->affine, cursor, &step->shape, shape);
+    nn_slopes_read(slope, step->affine, cursor, &step->shape, s->shape);
+    nn_pool_detect(s->cells, &s->pooled, step->affine, cursor, s->shape);
     for (size_t i = 0; i < s->beam.n; i++) {
         SOTTO_TRY(list_state(s, list, k, i, slope, candidates, err));
     }
@@ -403,7 +428,7 @@ static sotto_status try_affine(nn_search *s, size_t k, trials *list,
 
 static sotto_status search_affine(nn_search *s, size_t k, sotto_error *err)
 {
-    trials list = {.cap = s->beam.n * NN_SINGLE_MAX_CANDIDATES + 1};
+    trials list = {.cap = 2 * s->beam.n * NN_SINGLE_MAX_CANDIDATES + 1};
     nn_candidates *candidates = sotto_calloc(1, sizeof *candidates);
     nn_cursor *cursor = NULL;
     nn_beam next = {0};
@@ -414,8 +439,12 @@ static sotto_status search_affine(nn_search *s, size_t k, sotto_error *err)
             ? sotto_fail(err, SOTTO_ERR_MEMORY, "no memory for the search")
             : nn_cursor_new(&cursor, s->network->steps[k].affine, NULL, err);
     if (status == SOTTO_OK) {
+        status = nn_pooled_init(&s->pooled, s->network->steps[k].affine, err);
+    }
+    if (status == SOTTO_OK) {
         status = try_affine(s, k, &list, candidates, cursor, &next, err);
     }
+    nn_pooled_clear(&s->pooled);
     nn_cursor_free(cursor);
     trials_clear(&list);
     sotto_free(candidates);

@@ -23,6 +23,7 @@ void nn_pool_clear(nn_pool *pool);
 /* How one affine step was decided. */
 typedef struct nn_split_choice {
     uint32_t fold, split, shift;
+    uint32_t pool[2];
 } nn_split_choice;
 
 /* A way to lay out the tensors made so far. */
@@ -50,7 +51,10 @@ typedef struct nn_search {
                                * 0: none */
     const nn_places **tensor; /* [n_steps + 1]: scratch */
     nn_splitter *splitter;
-    double fastest; /* least wish of a trial of this step so far */
+    double fastest;    /* least wish of a trial of this step so far */
+    uint32_t cells[2]; /* that this step's map may sum first */
+    nn_pooled pooled;
+    nn_shape shape[NN_SINGLE_MAX_SOURCES]; /* of this step's sources */
     nn_pool pool;
     nn_beam beam; /* after nn_search_run: the best state first */
 } nn_search;

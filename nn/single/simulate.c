@@ -16,8 +16,8 @@ typedef struct run {
     nn_slots_hook hook;
     void *arg;
     size_t slots;
-    double **tensor;                /* [n_steps + 1][n_cts][slots] */
-    double *diagonal, *inner, *sum; /* [slots] */
+    double **tensor;                         /* [n_steps + 1][n_cts][slots] */
+    double *diagonal, *inner, *sum, *pooled; /* [slots] */
 } run;
 
 /* to[j] += from[j + by]. */
@@ -28,8 +28,8 @@ static void add_rotated(const run *r, double *to, const double *from, size_t by)
     }
 }
 
-/* Input ciphertext number `in` of a map. */
-static const double *input_of(const run *r, size_t step, size_t in)
+/* Input ciphertext number `in` of a map, before its cells are summed. */
+static const double *source_of(const run *r, size_t step, size_t in)
 {
     size_t n;
     const uint32_t *sources =
@@ -42,6 +42,25 @@ static const double *input_of(const run *r, size_t step, size_t in)
         }
         in -= n_cts;
     }
+}
+
+/* Input ciphertext number `in` of a map, cells summed (in r->pooled). */
+static const double *input_of(const run *r, size_t step, size_t in)
+{
+    const nn_single_map *map = &r->single->map[step];
+    const double *source = source_of(r, step, in);
+    const uint32_t area = map->pool[0] * map->pool[1];
+
+    if (area == 1) {
+        return source;
+    }
+    memset(r->pooled, 0, r->slots * sizeof *r->pooled);
+    for (uint32_t i = 0; i < area; i++) {
+        add_rotated(r, r->pooled, source,
+                    nn_cell_rotation(&map->sum_step[2 * in], map->pool, i,
+                                     (uint32_t)r->slots));
+    }
+    return r->pooled;
 }
 
 /* inner += rot_-giant(diagonal) ⊙ rot_baby(in). */
@@ -156,7 +175,7 @@ static sotto_status run_steps(run *r, double *out, const double *in,
 {
     const nn_network *network = r->single->network;
 
-    r->diagonal = sotto_calloc(3 * r->slots, sizeof *r->diagonal);
+    r->diagonal = sotto_calloc(4 * r->slots, sizeof *r->diagonal);
     for (size_t k = 0; k <= network->n_steps; k++) {
         r->tensor[k] = sotto_calloc(
             r->single->places[k]->layout.n_cts * r->slots, sizeof(**r->tensor));
@@ -166,6 +185,7 @@ static sotto_status run_steps(run *r, double *out, const double *in,
     }
     r->inner = r->diagonal + r->slots;
     r->sum = r->inner + r->slots;
+    r->pooled = r->sum + r->slots;
     nn_places_pack(r->single->places[0], r->tensor[0], in);
     call_hook(r, 0);
     for (size_t k = 0; k < network->n_steps; k++) {

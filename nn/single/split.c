@@ -122,6 +122,21 @@ static void count_marks(nn_splitter *s, nn_split *split,
     }
 }
 
+/* Rotations that sum cells before the map. */
+static void count_sums(nn_splitter *s, nn_split *split, const nn_geometry *g,
+                       const nn_key_set *keys)
+{
+    const uint32_t *pool = g->pool;
+
+    split->counts.sums = g->n_in * ((size_t)pool[0] * pool[1] - 1);
+    for (size_t k = 0; k < g->n_sources; k++) {
+        for (uint32_t i = 1; i < pool[0] * pool[1]; i++) {
+            split->new_keys += mark_key(
+                s, nn_cell_rotation(g->sum_step[k], pool, i, g->slots), keys);
+        }
+    }
+}
+
 sotto_status nn_splitter_count(nn_splitter *splitter, nn_split *split,
                                const nn_geometry *geometry,
                                const nn_single_diagonal *diagonal, size_t n,
@@ -147,11 +162,13 @@ sotto_status nn_splitter_count(nn_splitter *splitter, nn_split *split,
         counts->folds += n_out;
         split->new_keys += mark_key(splitter, f, wish->keys);
     }
-    split->seconds = (double)counts->decompose * c->decompose +
-                     (double)counts->babies * c->baby +
+    count_sums(splitter, split, geometry, wish->keys);
+    const double pooled = counts->sums > 0 ? geometry->n_in : 0;
+    split->seconds = ((double)counts->decompose + pooled) * c->decompose +
+                     (double)(counts->babies + counts->sums) * c->baby +
                      (double)counts->products * c->product +
                      (double)counts->giants * c->giant +
-                     (double)counts->outputs * c->divide +
+                     ((double)counts->outputs + pooled) * c->divide +
                      (double)counts->folds * c->fold;
     split->wish = split->seconds + (double)split->new_keys * wish->key_seconds;
     return SOTTO_OK;
@@ -247,5 +264,12 @@ void nn_key_set_add_map(nn_key_set *keys, const nn_geometry *geometry,
     }
     for (uint32_t f = geometry->fold; f < geometry->window; f *= 2) {
         key_set_add(keys, f);
+    }
+    for (size_t k = 0; k < geometry->n_sources; k++) {
+        for (uint32_t i = 1; i < geometry->pool[0] * geometry->pool[1]; i++) {
+            key_set_add(keys,
+                        nn_cell_rotation(geometry->sum_step[k], geometry->pool,
+                                         i, geometry->slots));
+        }
     }
 }

@@ -103,11 +103,12 @@ static void print_program(const nn_single *single)
         }
         print_message("  %s: %s\n", single->network->steps[k].name,
                       nn_layout_text(text, &single->places[k + 1]->layout));
-        print_message("    W %u f %u split %u shift %u: modup %zu babies %zu "
-                      "products %zu giants %zu folds %zu: %.3f ms\n",
-                      map->window, map->fold, map->split, map->shift,
-                      c->decompose, c->babies, c->products, c->giants, c->folds,
-                      1e3 * map->seconds);
+        print_message(
+            "    pool %u W %u f %u split %u shift %u: modup %zu babies %zu "
+            "products %zu giants %zu folds %zu: %.3f ms\n",
+            map->pool[0] * map->pool[1], map->window, map->fold, map->split,
+            map->shift, c->decompose, c->babies, c->products, c->giants,
+            c->folds, 1e3 * map->seconds);
     }
     print_message("  keys %zu, %.3f ms\n", single->n_keys,
                   1e3 * single->seconds);
