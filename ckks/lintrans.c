@@ -23,7 +23,7 @@ typedef struct maker {
     double *turned;      /* [slots] … rotated back by its giant step */
     double *coefficient; /* [N] … embedded */
     int64_t *giant;      /* [n_diagonals] */
-    lintrans_draft *draft;
+    ckks_lintrans_draft *draft;
     size_t n_drafts;
     sotto_arena arena;
 } maker;
@@ -123,26 +123,26 @@ static sotto_status classify(maker *m, sotto_error *err)
         if (is_constant && m->slot[0] == 0) {
             continue;
         }
-        const uint64_t giant = lintrans_modulo(m->giant[i], m->slots);
-        const uint64_t rotation = lintrans_modulo(d->rotation, m->slots);
+        const uint64_t giant = ckks_lintrans_modulo(m->giant[i], m->slots);
+        const uint64_t rotation = ckks_lintrans_modulo(d->rotation, m->slots);
         m->draft[m->n_drafts++] =
-            (lintrans_draft){.out = d->out,
-                             .in = d->in,
-                             .giant = giant,
-                             .baby = (rotation - giant) & (m->slots - 1),
-                             .index = i,
-                             .is_constant = is_constant,
-                             .value = m->slot[0]};
+            (ckks_lintrans_draft){.out = d->out,
+                                  .in = d->in,
+                                  .giant = giant,
+                                  .baby = (rotation - giant) & (m->slots - 1),
+                                  .index = i,
+                                  .is_constant = is_constant,
+                                  .value = m->slot[0]};
     }
     return SOTTO_OK;
 }
 
 /* The residues of a constant. */
 static sotto_status encode_constant(maker *m, size_t number,
-                                    const lintrans_draft *draft,
+                                    const ckks_lintrans_draft *draft,
                                     sotto_error *err)
 {
-    lintrans_stage *stage = &m->map->stage[0];
+    ckks_lintrans_stage *stage = &m->map->stage[0];
     const double product = draft->value * plain_scale(m, draft->in);
     const double bound = ckks_half_modulus(m->context, m->spec->from);
     const int count = stage->sum.count;
@@ -162,7 +162,8 @@ static sotto_status encode_constant(maker *m, size_t number,
 }
 
 /* Adds a term to what the noise depends on. */
-static void count_noise(maker *m, const lintrans_draft *draft, double square)
+static void count_noise(maker *m, const ckks_lintrans_draft *draft,
+                        double square)
 {
     ckks_lintrans *map = m->map;
     const double outputs = (double)m->spec->n_out;
@@ -179,8 +180,8 @@ static void count_noise(maker *m, const lintrans_draft *draft, double square)
 
 /* Encodes a diagonal, rotated back by its giant step. */
 static sotto_status encode_plain(maker *m, size_t number,
-                                 const lintrans_draft *draft, double *square,
-                                 sotto_error *err)
+                                 const ckks_lintrans_draft *draft,
+                                 double *square, sotto_error *err)
 {
     SOTTO_TRY(fetch(m, m->spec->fill, draft->index, "diagonal", err));
     *square = 0;
@@ -195,7 +196,8 @@ static sotto_status encode_plain(maker *m, size_t number,
         return sotto_fail_prefix(err, status, "linear map: diagonal %zu",
                                  draft->index);
     }
-    return lintrans_plains_set(&m->map->stage[0], number, m->coefficient, err);
+    return ckks_lintrans_plains_set(&m->map->stage[0], number, m->coefficient,
+                                    err);
 }
 
 /* Encodes all terms of stage 0, in the order that it sorted them in. */
@@ -203,10 +205,10 @@ static sotto_status encode_terms(maker *m, sotto_error *err)
 {
     size_t n_plains = 0;
     size_t n_constants = 0;
-    SOTTO_TRY(
-        lintrans_plains_init(&m->map->stage[0], m->spec->memory_bytes, err));
+    SOTTO_TRY(ckks_lintrans_plains_init(&m->map->stage[0],
+                                        m->spec->memory_bytes, err));
     for (size_t i = 0; i < m->n_drafts; i++) {
-        const lintrans_draft *draft = &m->draft[i];
+        const ckks_lintrans_draft *draft = &m->draft[i];
         double square = draft->value * draft->value;
         if (draft->is_constant) {
             SOTTO_TRY(encode_constant(m, n_constants++, draft, err));
@@ -215,12 +217,12 @@ static sotto_status encode_terms(maker *m, sotto_error *err)
         }
         count_noise(m, draft, square);
     }
-    lintrans_stage_size(&m->map->stage[0]);
+    ckks_lintrans_stage_size(&m->map->stage[0]);
     return SOTTO_OK;
 }
 
 /* Encodes the biases for the last stage. */
-static sotto_status encode_bias(maker *m, lintrans_stage *stage,
+static sotto_status encode_bias(maker *m, ckks_lintrans_stage *stage,
                                 sotto_error *err)
 {
     const ckks_lintrans_spec *spec = m->spec;
@@ -246,19 +248,19 @@ static sotto_status encode_bias(maker *m, lintrans_stage *stage,
 }
 
 /* Makes the stage of one fold. */
-static sotto_status make_fold(maker *m, lintrans_stage *stage,
+static sotto_status make_fold(maker *m, ckks_lintrans_stage *stage,
                               const ckks_fold *fold, int from, int to,
                               sotto_error *err)
 {
     const size_t n_out = m->spec->n_out;
     const size_t count = (size_t)fold->count;
-    lintrans_shape shape = {.n_in = n_out,
-                            .n_out = n_out,
-                            .from = from,
-                            .to = to,
-                            .gadget = fold->gadget,
-                            .hoisting = CKKS_HOIST_DOUBLE,
-                            .n_drafts = n_out * count};
+    ckks_lintrans_shape shape = {.n_in = n_out,
+                                 .n_out = n_out,
+                                 .from = from,
+                                 .to = to,
+                                 .gadget = fold->gadget,
+                                 .hoisting = CKKS_HOIST_DOUBLE,
+                                 .n_drafts = n_out * count};
     shape.draft = sotto_calloc(shape.n_drafts, sizeof *shape.draft);
     if (shape.draft == NULL) {
         return sotto_fail(err, SOTTO_ERR_MEMORY,
@@ -266,16 +268,16 @@ static sotto_status make_fold(maker *m, lintrans_stage *stage,
     }
     for (size_t i = 0; i < shape.n_drafts; i++) {
         const uint64_t steps = (uint64_t)fold->step * (i % count);
-        shape.draft[i] =
-            (lintrans_draft){.out = (uint32_t)(i / count),
-                             .in = (uint32_t)(i / count),
-                             .baby = lintrans_modulo((int64_t)steps, m->slots),
-                             .index = i,
-                             .is_constant = true,
-                             .value = 1};
+        shape.draft[i] = (ckks_lintrans_draft){
+            .out = (uint32_t)(i / count),
+            .in = (uint32_t)(i / count),
+            .baby = ckks_lintrans_modulo((int64_t)steps, m->slots),
+            .index = i,
+            .is_constant = true,
+            .value = 1};
     }
     const sotto_status status =
-        lintrans_stage_init(stage, m->context, &shape, err);
+        ckks_lintrans_stage_init(stage, m->context, &shape, err);
     sotto_free(shape.draft);
     SOTTO_TRY(status);
     const size_t n = stage->plains.n_constants * (size_t)stage->sum.count;
@@ -283,7 +285,7 @@ static sotto_status make_fold(maker *m, lintrans_stage *stage,
         stage->plains.constant[i] = 1;
     }
     stage->plains.resident = true; /* there are none to be made */
-    lintrans_stage_size(stage);
+    ckks_lintrans_stage_size(stage);
     return SOTTO_OK;
 }
 
@@ -293,16 +295,17 @@ static sotto_status make_stages(maker *m, ckks_hoisting hoisting,
 {
     ckks_lintrans *map = m->map;
     const ckks_lintrans_spec *spec = m->spec;
-    const lintrans_shape shape = {.n_in = spec->n_in,
-                                  .n_out = spec->n_out,
-                                  .from = spec->from,
-                                  .to =
-                                      spec->n_folds > 0 ? spec->from : spec->to,
-                                  .gadget = spec->gadget,
-                                  .hoisting = hoisting,
-                                  .n_drafts = m->n_drafts,
-                                  .draft = m->draft};
-    SOTTO_TRY(lintrans_stage_init(&map->stage[0], m->context, &shape, err));
+    const ckks_lintrans_shape shape = {.n_in = spec->n_in,
+                                       .n_out = spec->n_out,
+                                       .from = spec->from,
+                                       .to = spec->n_folds > 0 ? spec->from
+                                                               : spec->to,
+                                       .gadget = spec->gadget,
+                                       .hoisting = hoisting,
+                                       .n_drafts = m->n_drafts,
+                                       .draft = m->draft};
+    SOTTO_TRY(
+        ckks_lintrans_stage_init(&map->stage[0], m->context, &shape, err));
     map->n_stages = 1;
     SOTTO_TRY(encode_terms(m, err));
     for (size_t i = 0; i < spec->n_folds; i++) {
@@ -326,20 +329,20 @@ static double cost_of(const ckks_lintrans *map,
 {
     double cost = 0;
     for (size_t i = 0; i < map->n_stages; i++) {
-        const lintrans_stage *stage = &map->stage[i];
+        const ckks_lintrans_stage *stage = &map->stage[i];
         const rlwe_gadget *gadget = NULL;
         if (stage->n_rotations > 0) {
             gadget = &map->context->params.literal.gadget[stage->gadget];
         }
-        const lintrans_count count = {
+        const ckks_lintrans_count count = {
             .n_lifted = stage->n_lifted,
             .n_babies = stage->n_stored,
             .n_giants = stage->n_rotated,
             .n_diagonals = stage->n_terms,
             .n_out = stage->n_out,
         };
-        cost += lintrans_cost(map->context, gadget, stage->from, stage->to,
-                              stage->hoisting, &count, rates);
+        cost += ckks_lintrans_cost(map->context, gadget, stage->from, stage->to,
+                                   stage->hoisting, &count, rates);
     }
     return cost;
 }
@@ -376,7 +379,7 @@ sotto_status ckks_lintrans_new(ckks_lintrans **map, const ckks_encoder *encoder,
                                const ckks_lintrans_spec *spec, sotto_error *err)
 {
     *map = NULL;
-    SOTTO_TRY(lintrans_check(context, spec, err));
+    SOTTO_TRY(ckks_lintrans_check(context, spec, err));
     maker m = {.encoder = encoder,
                .context = context,
                .spec = spec,
@@ -404,7 +407,7 @@ void ckks_lintrans_free(ckks_lintrans *map)
         return;
     }
     for (size_t i = 0; map->stage != NULL && i < map->n_stages; i++) {
-        lintrans_stage_clear(&map->stage[i]);
+        ckks_lintrans_stage_clear(&map->stage[i]);
     }
     sotto_free(map->stage);
     sotto_free(map->in_scale);
@@ -413,7 +416,7 @@ void ckks_lintrans_free(ckks_lintrans *map)
 
 ckks_lintrans_info ckks_lintrans_describe(const ckks_lintrans *map)
 {
-    const lintrans_stage *stage = &map->stage[0];
+    const ckks_lintrans_stage *stage = &map->stage[0];
     return (ckks_lintrans_info){
         .hoisting = stage->hoisting,
         .n_diagonals = stage->n_terms,
@@ -442,9 +445,9 @@ static int compare_uses(const void *a, const void *b)
 /* True when rotation i of stage s occurred before, with gadget and level. */
 static bool is_repeated(const ckks_lintrans *map, size_t s, size_t i)
 {
-    const lintrans_stage *stage = &map->stage[s];
+    const ckks_lintrans_stage *stage = &map->stage[s];
     for (size_t t = 0; t < s; t++) {
-        const lintrans_stage *other = &map->stage[t];
+        const ckks_lintrans_stage *other = &map->stage[t];
         for (size_t k = 0; k < other->n_rotations; k++) {
             if (other->gadget == stage->gadget && other->from == stage->from &&
                 other->rotation[k].steps == stage->rotation[i].steps) {
@@ -460,7 +463,7 @@ size_t ckks_lintrans_rotations(const ckks_lintrans *map, ckks_rotation_use *use,
 {
     size_t n = 0;
     for (size_t s = 0; s < map->n_stages; s++) {
-        const lintrans_stage *stage = &map->stage[s];
+        const ckks_lintrans_stage *stage = &map->stage[s];
         for (size_t i = 0; i < stage->n_rotations; i++) {
             if (is_repeated(map, s, i)) {
                 continue;

@@ -67,7 +67,7 @@ static sotto_status find_keys(const ckks_lintrans *map, ckks_evaluator *ev,
                               const rlwe_switch_key **key, const ckks_ct *in)
 {
     const size_t key_bytes = sizeof in->ct.key_id;
-    if (lintrans_count_rotations(map) == 0 ||
+    if (ckks_lintrans_count_rotations(map) == 0 ||
         (map->bound && memcmp(map->key_id, in->ct.key_id, key_bytes) == 0)) {
         return SOTTO_OK;
     }
@@ -82,7 +82,7 @@ static sotto_status find_keys(const ckks_lintrans *map, ckks_evaluator *ev,
         return sotto_fail(&ev->error, SOTTO_ERR_KEY,
                           "%s: the evaluator has no keys; the map rotates", op);
     }
-    SOTTO_TRY(lintrans_find_keys(map, ev->keys, key, &ev->error));
+    SOTTO_TRY(ckks_lintrans_find_keys(map, ev->keys, key, &ev->error));
     if (memcmp(ev->keys->key_id, in->ct.key_id, key_bytes) != 0) {
         return sotto_fail(&ev->error, SOTTO_ERR_KEY,
                           "%s: the inputs belong to key %02x%02x…, the "
@@ -97,10 +97,11 @@ size_t ckks_lintrans_scratch(const ckks_lintrans *map, int threads)
 {
     size_t most = 0;
     for (size_t s = 0; s < map->n_stages; s++) {
-        const size_t bytes = lintrans_stage_scratch(&map->stage[s], threads);
+        const size_t bytes =
+            ckks_lintrans_stage_scratch(&map->stage[s], threads);
         most = bytes > most ? bytes : most;
     }
-    return most + sotto_arena_need(lintrans_count_rotations(map),
+    return most + sotto_arena_need(ckks_lintrans_count_rotations(map),
                                    sizeof(const rlwe_switch_key *));
 }
 
@@ -116,8 +117,8 @@ sotto_status ckks_lintrans_apply(const ckks_lintrans *map, ckks_evaluator *ev,
         SOTTO_TRY(check_room(map, ev, out[i], i));
     }
     const size_t mark = sotto_arena_mark(arena);
-    const rlwe_switch_key **key =
-        sotto_arena_take(arena, lintrans_count_rotations(map), sizeof *key);
+    const rlwe_switch_key **key = sotto_arena_take(
+        arena, ckks_lintrans_count_rotations(map), sizeof *key);
     SOTTO_ASSERT(key != NULL);
     const sotto_status status = find_keys(map, ev, key, in[0]);
     if (status != SOTTO_OK) {
@@ -129,7 +130,7 @@ sotto_status ckks_lintrans_apply(const ckks_lintrans *map, ckks_evaluator *ev,
     const rlwe_switch_key **next = key;
     for (size_t s = 0; s < map->n_stages; s++) {
         const ckks_ct *const *from = s == 0 ? in : (const ckks_ct *const *)out;
-        lintrans_stage_run(&map->stage[s], out, from, next, pool, arena);
+        ckks_lintrans_stage_run(&map->stage[s], out, from, next, pool, arena);
         next += map->stage[s].n_rotations;
     }
     for (size_t i = 0; i < map->n_out; i++) {

@@ -6,7 +6,7 @@
 
 #include "ckks/lintrans_internal.h"
 
-size_t lintrans_count_rotations(const ckks_lintrans *map)
+size_t ckks_lintrans_count_rotations(const ckks_lintrans *map)
 {
     size_t n = 0;
     for (size_t s = 0; s < map->n_stages; s++) {
@@ -16,13 +16,13 @@ size_t lintrans_count_rotations(const ckks_lintrans *map)
 }
 
 /* The key of a rotation under the gadget of a stage. */
-static sotto_status find_key(const lintrans_stage *stage, size_t rotation,
+static sotto_status find_key(const ckks_lintrans_stage *stage, size_t rotation,
                              const rlwe_keyset *keys,
                              const rlwe_switch_key **key, sotto_error *err)
 {
     const rlwe_gadget *gadget =
         &stage->context->params.literal.gadget[stage->gadget];
-    const lintrans_rotation *r = &stage->rotation[rotation];
+    const ckks_lintrans_rotation *r = &stage->rotation[rotation];
     for (int i = 0; i < keys->n_keys; i++) {
         const rlwe_switch_key *k = keys->key[i];
         if (k->target.kind == RLWE_KEY_GALOIS && k->target.value == r->galois &&
@@ -40,9 +40,10 @@ static sotto_status find_key(const lintrans_stage *stage, size_t rotation,
                       stage->from);
 }
 
-sotto_status lintrans_find_keys(const ckks_lintrans *map,
-                                const rlwe_keyset *keys,
-                                const rlwe_switch_key **key, sotto_error *err)
+sotto_status ckks_lintrans_find_keys(const ckks_lintrans *map,
+                                     const rlwe_keyset *keys,
+                                     const rlwe_switch_key **key,
+                                     sotto_error *err)
 {
     size_t n = 0;
     for (size_t s = 0; s < map->n_stages; s++) {
@@ -54,13 +55,13 @@ sotto_status lintrans_find_keys(const ckks_lintrans *map,
 }
 
 /* Packs one modulus of one key. */
-static void pack_limb(const lintrans_stage *stage, uint8_t *out,
+static void pack_limb(const ckks_lintrans_stage *stage, uint8_t *out,
                       const rlwe_switch_key *key, int m)
 {
     const rlwe_context *context = stage->context;
     const int id = stage->all.id[m];
     const int at = rns_set_find(&key->set, id);
-    const bool narrow = lintrans_is_narrow(rns_modulus(context->ring, id));
+    const bool narrow = ckks_lintrans_is_narrow(rns_modulus(context->ring, id));
     const size_t columns = stage->columns;
     const size_t bytes =
         columns * (narrow ? sizeof(uint32_t) : sizeof(uint64_t));
@@ -69,7 +70,7 @@ static void pack_limb(const lintrans_stage *stage, uint8_t *out,
             const uint64_t *x = rlwe_switch_key_limb(
                 key, context, at, stage->mid->digit_number[i / 2], i % 2);
             if (narrow) {
-                lintrans_narrow((void *)out, x + c, columns);
+                ckks_lintrans_narrow((void *)out, x + c, columns);
             } else {
                 memcpy(out, x + c, bytes);
             }
@@ -77,15 +78,15 @@ static void pack_limb(const lintrans_stage *stage, uint8_t *out,
     }
 }
 
-sotto_status lintrans_stage_pack(lintrans_stage *stage,
-                                 const rlwe_switch_key *const *key,
-                                 sotto_error *err)
+sotto_status ckks_lintrans_stage_pack(ckks_lintrans_stage *stage,
+                                      const rlwe_switch_key *const *key,
+                                      sotto_error *err)
 {
     const rns_ring *ring = stage->context->ring;
     size_t size = 0;
     for (int m = 0; m < stage->all.count; m++) {
         const bool narrow =
-            lintrans_is_narrow(rns_modulus(ring, stage->all.id[m]));
+            ckks_lintrans_is_narrow(rns_modulus(ring, stage->all.id[m]));
         stage->packed_at[m] = size;
         size += 2 * (size_t)stage->n_digits * ring->ring.n *
                 (narrow ? sizeof(uint32_t) : sizeof(uint64_t));
@@ -115,7 +116,7 @@ static sotto_status pack_all(ckks_lintrans *map,
 {
     for (size_t s = 0; s < map->n_stages; s++) {
         if (map->stage[s].n_rotations > 0) {
-            SOTTO_TRY(lintrans_stage_pack(&map->stage[s], key, err));
+            SOTTO_TRY(ckks_lintrans_stage_pack(&map->stage[s], key, err));
         }
         key += map->stage[s].n_rotations;
     }
@@ -125,13 +126,13 @@ static sotto_status pack_all(ckks_lintrans *map,
 sotto_status ckks_lintrans_bind(ckks_lintrans *map, const rlwe_keyset *keys,
                                 sotto_error *err)
 {
-    const size_t n = lintrans_count_rotations(map);
+    const size_t n = ckks_lintrans_count_rotations(map);
     const rlwe_switch_key **key = sotto_calloc(n, sizeof *key);
     if (key == NULL) {
         return sotto_fail(err, SOTTO_ERR_MEMORY,
                           "linear map: no memory for %zu keys", n);
     }
-    sotto_status status = lintrans_find_keys(map, keys, key, err);
+    sotto_status status = ckks_lintrans_find_keys(map, keys, key, err);
     if (status == SOTTO_OK) {
         status = pack_all(map, key, err);
     }

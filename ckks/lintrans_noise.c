@@ -78,7 +78,7 @@ static double rounding(const rlwe_context *context)
 }
 
 /* What switching one polynomial leaves, in units of the quotient by P. */
-static double switched(const lintrans_stage *stage)
+static double switched(const ckks_lintrans_stage *stage)
 {
     const rlwe_gadget *gadget =
         &stage->context->params.literal.gadget[stage->gadget];
@@ -87,14 +87,14 @@ static double switched(const lintrans_stage *stage)
 }
 
 /* Special moduli of a stage that rotates. */
-static int specials(const lintrans_stage *stage)
+static int specials(const ckks_lintrans_stage *stage)
 {
     return stage->all.count -
            rlwe_level_set(stage->context, stage->from)->count;
 }
 
 /* Behind the division at the end of a stage. */
-static double divided(const lintrans_stage *stage, double variance)
+static double divided(const ckks_lintrans_stage *stage, double variance)
 {
     if (stage->divider == NULL) {
         return variance;
@@ -112,7 +112,7 @@ static double divided(const lintrans_stage *stage, double variance)
 static double map_variance(const ckks_lintrans *map, double in_variance,
                            double in_rms)
 {
-    const lintrans_stage *stage = &map->stage[0];
+    const ckks_lintrans_stage *stage = &map->stage[0];
     const rlwe_context *context = map->context;
     const double square = in_rms * in_rms;
     double v = map->gain * in_variance +
@@ -143,7 +143,7 @@ double ckks_lintrans_noise(const ckks_lintrans *map, double in_variance,
 {
     double v = 0;
     for (size_t s = 0; s < map->n_stages; s++) {
-        const lintrans_stage *stage = &map->stage[s];
+        const ckks_lintrans_stage *stage = &map->stage[s];
         if (s == 0) {
             v = map_variance(map, in_variance, in_rms);
         } else {

@@ -12,14 +12,14 @@
 /* Bytes from limb to limb beside the residues: an odd number of cache lines. */
 #define GAP_BYTES 320
 
-void lintrans_widen(uint64_t *out, const uint32_t *in, size_t count)
+void ckks_lintrans_widen(uint64_t *out, const uint32_t *in, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         out[i] = in[i];
     }
 }
 
-void lintrans_narrow(uint32_t *out, const uint64_t *in, size_t count)
+void ckks_lintrans_narrow(uint32_t *out, const uint64_t *in, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         out[i] = (uint32_t)in[i];
@@ -27,25 +27,25 @@ void lintrans_narrow(uint32_t *out, const uint64_t *in, size_t count)
 }
 
 /* The modulus m of `sum`. */
-static const zq_modulus *modulus(const lintrans_stage *stage, int m)
+static const zq_modulus *modulus(const ckks_lintrans_stage *stage, int m)
 {
     return rns_modulus(stage->context->ring, stage->sum.id[m]);
 }
 
 /* Says where residues lie. */
-static void place_residues(lintrans_stage *stage)
+static void place_residues(ckks_lintrans_stage *stage)
 {
-    lintrans_plains *plains = &stage->plains;
+    ckks_lintrans_plains *plains = &stage->plains;
     const size_t n = stage->context->ring->ring.n;
     for (int m = 0; m < stage->sum.count; m++) {
-        const bool narrow = lintrans_is_narrow(modulus(stage, m));
+        const bool narrow = ckks_lintrans_is_narrow(modulus(stage, m));
         plains->at[m] = plains->size;
         plains->size +=
             n * (narrow ? sizeof(uint32_t) : sizeof(uint64_t)) + GAP_BYTES;
     }
 }
 
-static sotto_status no_room(const lintrans_stage *stage, size_t size,
+static sotto_status no_room(const ckks_lintrans_stage *stage, size_t size,
                             sotto_error *err)
 {
     return sotto_fail(err, SOTTO_ERR_MEMORY,
@@ -53,10 +53,10 @@ static sotto_status no_room(const lintrans_stage *stage, size_t size,
                       stage->plains.n, size);
 }
 
-sotto_status lintrans_plains_init(lintrans_stage *stage, size_t memory_bytes,
-                                  sotto_error *err)
+sotto_status ckks_lintrans_plains_init(ckks_lintrans_stage *stage,
+                                       size_t memory_bytes, sotto_error *err)
 {
-    lintrans_plains *plains = &stage->plains;
+    ckks_lintrans_plains *plains = &stage->plains;
     const size_t n = stage->context->ring->ring.n;
     place_residues(stage);
     plains->resident =
@@ -76,9 +76,9 @@ sotto_status lintrans_plains_init(lintrans_stage *stage, size_t memory_bytes,
 }
 
 /* Goes over to 64 bits. */
-static sotto_status widen(lintrans_stage *stage, sotto_error *err)
+static sotto_status widen(ckks_lintrans_stage *stage, sotto_error *err)
 {
-    lintrans_plains *plains = &stage->plains;
+    ckks_lintrans_plains *plains = &stage->plains;
     const size_t n = plains->n * stage->context->ring->ring.n;
     plains->wide = sotto_calloc(n, sizeof *plains->wide);
     if (plains->wide == NULL) {
@@ -147,26 +147,27 @@ static void reduce_narrow(const rns_ring *ring, int id, uint64_t *out,
 }
 
 /* Keeps the residues of diagonal i. room [N]: scratch. */
-static void hold(lintrans_stage *stage, size_t i, const double *coefficient,
-                 double bound, uint64_t *room)
+static void hold(ckks_lintrans_stage *stage, size_t i,
+                 const double *coefficient, double bound, uint64_t *room)
 {
-    lintrans_plains *plains = &stage->plains;
+    ckks_lintrans_plains *plains = &stage->plains;
     const rns_ring *ring = stage->context->ring;
     for (int m = 0; m < stage->sum.count; m++) {
         uint8_t *at = plains->held + i * plains->size + plains->at[m];
         reduce(ring, stage->sum.id[m], room, coefficient, bound);
-        if (lintrans_is_narrow(modulus(stage, m))) {
-            lintrans_narrow((void *)at, room, ring->ring.n);
+        if (ckks_lintrans_is_narrow(modulus(stage, m))) {
+            ckks_lintrans_narrow((void *)at, room, ring->ring.n);
         } else {
             memcpy(at, room, ring->ring.n * sizeof *room);
         }
     }
 }
 
-sotto_status lintrans_plains_set(lintrans_stage *stage, size_t i,
-                                 const double *coefficient, sotto_error *err)
+sotto_status ckks_lintrans_plains_set(ckks_lintrans_stage *stage, size_t i,
+                                      const double *coefficient,
+                                      sotto_error *err)
 {
-    lintrans_plains *plains = &stage->plains;
+    ckks_lintrans_plains *plains = &stage->plains;
     const size_t n = stage->context->ring->ring.n;
     const double bound = largest(coefficient, n);
     if (plains->resident) {
@@ -191,19 +192,19 @@ sotto_status lintrans_plains_set(lintrans_stage *stage, size_t i,
     return SOTTO_OK;
 }
 
-const uint64_t *lintrans_plains_columns(const lintrans_stage *stage, size_t i,
-                                        int m, size_t at, size_t count,
-                                        uint64_t *room)
+const uint64_t *ckks_lintrans_plains_columns(const ckks_lintrans_stage *stage,
+                                             size_t i, int m, size_t at,
+                                             size_t count, uint64_t *room)
 {
-    const lintrans_plains *plains = &stage->plains;
+    const ckks_lintrans_plains *plains = &stage->plains;
     const rns_ring *ring = stage->context->ring;
     const size_t n = ring->ring.n;
     if (plains->resident) {
         const void *held = plains->held + i * plains->size + plains->at[m];
-        if (!lintrans_is_narrow(modulus(stage, m))) {
+        if (!ckks_lintrans_is_narrow(modulus(stage, m))) {
             return (const uint64_t *)held + at;
         }
-        lintrans_widen(room, (const uint32_t *)held + at, count);
+        ckks_lintrans_widen(room, (const uint32_t *)held + at, count);
         return room;
     }
     SOTTO_ASSERT(at == 0 && count == n);
@@ -216,11 +217,11 @@ const uint64_t *lintrans_plains_columns(const lintrans_stage *stage, size_t i,
     return room;
 }
 
-void lintrans_plains_clear(lintrans_plains *plains)
+void ckks_lintrans_plains_clear(ckks_lintrans_plains *plains)
 {
     sotto_free(plains->held);
     sotto_free(plains->narrow);
     sotto_free(plains->wide);
     sotto_free(plains->constant);
-    *plains = (lintrans_plains){0};
+    *plains = (ckks_lintrans_plains){0};
 }

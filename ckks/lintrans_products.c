@@ -19,7 +19,7 @@ typedef struct columns {
     size_t count;
 } columns;
 
-static columns columns_of(const lintrans_run *r, size_t unit,
+static columns columns_of(const ckks_lintrans_run *r, size_t unit,
                           const rns_set *set)
 {
     const size_t n_blocks = r->ring->ring.n / r->stage->columns;
@@ -31,16 +31,16 @@ static columns columns_of(const lintrans_run *r, size_t unit,
 }
 
 /* Rows that a key product takes: digits and, widened, both halves of a key. */
-static size_t key_rows(const lintrans_stage *stage)
+static size_t key_rows(const ckks_lintrans_stage *stage)
 {
     return 3 * (size_t)stage->n_digits;
 }
 
 /* Half h of a key for digit d in some columns: where it lies, or in a row. */
-static const uint64_t *key_columns(const lintrans_run *r, const columns *c,
+static const uint64_t *key_columns(const ckks_lintrans_run *r, const columns *c,
                                    int rotation, int d, int h, uint64_t *row)
 {
-    const lintrans_stage *stage = r->stage;
+    const ckks_lintrans_stage *stage = r->stage;
     const int id = stage->all.id[c->m];
     if (stage->packed == NULL) {
         const rlwe_switch_key *key = r->key[rotation];
@@ -54,19 +54,19 @@ static const uint64_t *key_columns(const lintrans_run *r, const columns *c,
     const size_t place =
         (c->at * (size_t)stage->n_digits + (size_t)d * c->count) * 2 +
         (size_t)h * c->count;
-    if (!lintrans_is_narrow(rns_modulus(r->ring, id))) {
+    if (!ckks_lintrans_is_narrow(rns_modulus(r->ring, id))) {
         return (const uint64_t *)at + place;
     }
-    lintrans_widen(row, (const uint32_t *)at + place, c->count);
+    ckks_lintrans_widen(row, (const uint32_t *)at + place, c->count);
     return row;
 }
 
 /* (r_0, r_1) = Σ_d σ(digit d)·key in some columns. rows: key_rows. */
-static void key_product(const lintrans_run *r, const columns *c, uint64_t *r_0,
-                        uint64_t *r_1, size_t lifted, int rotation,
-                        uint64_t *rows)
+static void key_product(const ckks_lintrans_run *r, const columns *c,
+                        uint64_t *r_0, uint64_t *r_1, size_t lifted,
+                        int rotation, uint64_t *rows)
 {
-    const lintrans_stage *stage = r->stage;
+    const ckks_lintrans_stage *stage = r->stage;
     const rns_limb *limb = modulus_of(r, &stage->all, c->m);
     const uint32_t *map = stage->rotation[rotation].map + c->at;
     const uint64_t *x[RNS_MAX_LIMBS];
@@ -85,11 +85,11 @@ static void key_product(const lintrans_run *r, const columns *c, uint64_t *r_0,
 }
 
 /* r += P·σ(x) in some columns of a modulus of the level; row: scratch. */
-static void add_rotated(const lintrans_run *r, const columns *c, uint64_t *sum,
-                        const uint64_t *x, int rotation, bool times_p,
-                        uint64_t *row)
+static void add_rotated(const ckks_lintrans_run *r, const columns *c,
+                        uint64_t *sum, const uint64_t *x, int rotation,
+                        bool times_p, uint64_t *row)
 {
-    const lintrans_stage *stage = r->stage;
+    const ckks_lintrans_stage *stage = r->stage;
     const rns_limb *limb = modulus_of(r, &stage->all, c->m);
     limb->kernels.permute(row, x, stage->rotation[rotation].map + c->at,
                           c->count);
@@ -103,8 +103,8 @@ static void add_rotated(const lintrans_run *r, const columns *c, uint64_t *sum,
 }
 
 /* Component k of an input in the modulus m of the level. */
-static const uint64_t *input_limb(const lintrans_run *r, uint32_t in, int k,
-                                  int m)
+static const uint64_t *input_limb(const ckks_lintrans_run *r, uint32_t in,
+                                  int k, int m)
 {
     return poly_limb_const(
         r->ring, rlwe_ct_component(&r->in[in]->ct, r->stage->context, k),
@@ -112,9 +112,9 @@ static const uint64_t *input_limb(const lintrans_run *r, uint32_t in, int k,
 }
 
 /* A rotated input modulo Q·P: (P·σ(c_0), 0) + Σ σ(digit)·key. */
-static void rotate_columns(const lintrans_run *r, const columns *c,
+static void rotate_columns(const ckks_lintrans_run *r, const columns *c,
                            uint64_t *u_0, uint64_t *u_1,
-                           const lintrans_baby *baby, uint64_t *rows)
+                           const ckks_lintrans_baby *baby, uint64_t *rows)
 {
     key_product(r, c, u_0, u_1, (size_t)baby->lifted, baby->rotation, rows);
     if (r->stage->at[c->m] >= 0) {
@@ -124,13 +124,14 @@ static void rotate_columns(const lintrans_run *r, const columns *c,
 }
 
 /* Single hoisting. unit = modulus × columns: all rotated inputs. */
-void lintrans_unit_rotate(lintrans_run *r, size_t unit, uint64_t *room)
+void ckks_lintrans_unit_rotate(ckks_lintrans_run *r, size_t unit,
+                               uint64_t *room)
 {
-    const lintrans_stage *stage = r->stage;
+    const ckks_lintrans_stage *stage = r->stage;
     const int all = stage->all.count;
     const columns c = columns_of(r, unit, &stage->all);
     for (size_t i = 0; i < stage->n_babies; i++) {
-        const lintrans_baby *baby = &stage->baby[i];
+        const ckks_lintrans_baby *baby = &stage->baby[i];
         if (baby->stored != LINTRANS_NONE) {
             const size_t at = 2 * (size_t)baby->stored;
             rotate_columns(r, &c, limb_of(r, r->rotated, at, all, c.m) + c.at,
@@ -154,14 +155,14 @@ typedef struct sum_room {
     const uint64_t **y_1;
 } sum_room;
 
-static size_t sum_rows(const lintrans_stage *stage)
+static size_t sum_rows(const ckks_lintrans_stage *stage)
 {
     return 2 * stage->n_babies + 2 + key_rows(stage) + 1 + MAX_LIVE;
 }
 
-static sum_room cut_room(const lintrans_run *r, uint64_t *room)
+static sum_room cut_room(const ckks_lintrans_run *r, uint64_t *room)
 {
-    const lintrans_stage *stage = r->stage;
+    const ckks_lintrans_stage *stage = r->stage;
     sum_room s = {.babies = room};
     s.extra = s.babies + 2 * stage->n_babies * r->row;
     s.rows = s.extra + 2 * r->row;
@@ -172,11 +173,11 @@ static sum_room cut_room(const lintrans_run *r, uint64_t *room)
 }
 
 /* Makes the columns of a baby, or finds them. */
-static void baby_columns(const lintrans_run *r, const columns *c,
+static void baby_columns(const ckks_lintrans_run *r, const columns *c,
                          const sum_room *s, size_t i)
 {
-    const lintrans_stage *stage = r->stage;
-    const lintrans_baby *baby = &stage->baby[i];
+    const ckks_lintrans_stage *stage = r->stage;
+    const ckks_lintrans_baby *baby = &stage->baby[i];
     uint64_t *u[2] = {s->babies + 2 * i * r->row,
                       s->babies + (2 * i + 1) * r->row};
     const uint64_t **y[2] = {&s->y_0[i], &s->y_1[i]};
@@ -215,8 +216,9 @@ typedef struct factors {
 } factors;
 
 /* Adds the products to (r_0, r_1), or sets them; the list is empty then. */
-static void flush(const lintrans_run *r, const columns *c, const sum_room *s,
-                  uint64_t *r_0, uint64_t *r_1, factors *f, bool *is_set)
+static void flush(const ckks_lintrans_run *r, const columns *c,
+                  const sum_room *s, uint64_t *r_0, uint64_t *r_1, factors *f,
+                  bool *is_set)
 {
     const rns_limb *limb = modulus_of(r, &r->stage->all, c->m);
     const zq_modulus *mod = &limb->table->mod;
@@ -236,15 +238,16 @@ static void flush(const lintrans_run *r, const columns *c, const sum_room *s,
 }
 
 /* Adds constants times babies. */
-static void add_constants(const lintrans_run *r, const columns *c,
+static void add_constants(const ckks_lintrans_run *r, const columns *c,
                           const sum_room *s, uint64_t *r_0, uint64_t *r_1,
-                          const lintrans_group *group)
+                          const ckks_lintrans_group *group)
 {
-    const lintrans_stage *stage = r->stage;
+    const ckks_lintrans_stage *stage = r->stage;
     const rns_limb *limb = modulus_of(r, &stage->all, c->m);
     const zq_modulus *mod = &limb->table->mod;
     const int m = rns_set_find(&stage->sum, stage->all.id[c->m]);
-    const lintrans_term *term = &stage->term[group->first + group->n_plains];
+    const ckks_lintrans_term *term =
+        &stage->term[group->first + group->n_plains];
     for (size_t i = 0; i < group->n_constants; i++) {
         const uint64_t w =
             stage->plains
@@ -263,31 +266,31 @@ static void add_constants(const lintrans_run *r, const columns *c,
 }
 
 /* One group in some columns. */
-static void sum_group(const lintrans_run *r, const columns *c,
+static void sum_group(const ckks_lintrans_run *r, const columns *c,
                       const sum_room *s, size_t number, factors *f)
 {
-    const lintrans_stage *stage = r->stage;
-    const lintrans_group *group = &stage->group[number];
+    const ckks_lintrans_stage *stage = r->stage;
+    const ckks_lintrans_group *group = &stage->group[number];
     const int m = rns_set_find(&stage->sum, stage->all.id[c->m]);
     const int count = stage->sum.count;
     uint64_t *r_0 = limb_of(r, r->sums, 2 * number, count, m) + c->at;
     uint64_t *r_1 = limb_of(r, r->sums, 2 * number + 1, count, m) + c->at;
     const bool in_words =
         stage->plains.resident &&
-        !lintrans_is_narrow(rns_modulus(r->ring, stage->all.id[c->m]));
+        !ckks_lintrans_is_narrow(rns_modulus(r->ring, stage->all.id[c->m]));
     const size_t most = in_words ? MAX_TERMS : MAX_LIVE;
     bool is_set = false;
     f->n = 0;
     for (size_t i = 0; i < group->n_plains; i++) {
-        const lintrans_term *term = &stage->term[group->first + i];
+        const ckks_lintrans_term *term = &stage->term[group->first + i];
         if (s->y_0[term->baby] == NULL) {
             continue;
         }
         f->y_0[f->n] = s->y_0[term->baby];
         f->y_1[f->n] = s->y_1[term->baby];
         f->x[f->n] =
-            lintrans_plains_columns(stage, term->plain, m, c->at, c->count,
-                                    s->live + f->n % MAX_LIVE * r->row);
+            ckks_lintrans_plains_columns(stage, term->plain, m, c->at, c->count,
+                                         s->live + f->n % MAX_LIVE * r->row);
         f->n++;
         if (f->n == most) {
             flush(r, c, s, r_0, r_1, f, &is_set);
@@ -302,9 +305,9 @@ static void sum_group(const lintrans_run *r, const columns *c,
 }
 
 /* unit = modulus of sums × columns */
-void lintrans_unit_sum(lintrans_run *r, size_t unit, uint64_t *room)
+void ckks_lintrans_unit_sum(ckks_lintrans_run *r, size_t unit, uint64_t *room)
 {
-    const lintrans_stage *stage = r->stage;
+    const ckks_lintrans_stage *stage = r->stage;
     const columns c = columns_of(r, unit, &stage->sum);
     const sum_room s = cut_room(r, room);
     factors f;
@@ -317,10 +320,10 @@ void lintrans_unit_sum(lintrans_run *r, size_t unit, uint64_t *room)
 }
 
 /* Starts an output with its sum of giant 0, times P after single hoisting. */
-static void collect_first(const lintrans_run *r, const columns *c,
+static void collect_first(const ckks_lintrans_run *r, const columns *c,
                           uint64_t *acc, size_t group, int k)
 {
-    const lintrans_stage *stage = r->stage;
+    const ckks_lintrans_stage *stage = r->stage;
     const rns_limb *limb = modulus_of(r, &stage->all, c->m);
     const int m = rns_set_find(&stage->sum, stage->all.id[c->m]);
     if (m < 0) {
@@ -338,9 +341,10 @@ static void collect_first(const lintrans_run *r, const columns *c,
 }
 
 /* unit = output × modulus × columns: its rotated sums */
-void lintrans_unit_collect(lintrans_run *r, size_t unit, uint64_t *room)
+void ckks_lintrans_unit_collect(ckks_lintrans_run *r, size_t unit,
+                                uint64_t *room)
 {
-    const lintrans_stage *stage = r->stage;
+    const ckks_lintrans_stage *stage = r->stage;
     const size_t per_output =
         (size_t)stage->all.count * (r->ring->ring.n / stage->columns);
     const size_t out = unit / per_output;
@@ -359,7 +363,7 @@ void lintrans_unit_collect(lintrans_run *r, size_t unit, uint64_t *room)
     }
     for (size_t g = stage->out_first[out] + 1; g < stage->out_first[out + 1];
          g++) {
-        const lintrans_group *group = &stage->group[g];
+        const ckks_lintrans_group *group = &stage->group[g];
         key_product(r, &c, extra[0], extra[1], (size_t)group->rotated,
                     group->rotation, rows);
         limb->kernels.add(acc[0], acc[0], extra[0], c.count, mod);
@@ -372,7 +376,7 @@ void lintrans_unit_collect(lintrans_run *r, size_t unit, uint64_t *room)
     }
 }
 
-size_t lintrans_sum_room(const lintrans_run *r)
+size_t ckks_lintrans_sum_room(const ckks_lintrans_run *r)
 {
     /* Pointers are no larger than words. */
     return sum_rows(r->stage) * r->row + 2 * r->stage->n_babies;

@@ -16,10 +16,10 @@
 #include "ckks/lintrans_run_internal.h"
 
 /* A phase: units 0 … n_units - 1. */
-typedef void (*run_unit)(lintrans_run *r, size_t unit, uint64_t *room);
+typedef void (*run_unit)(ckks_lintrans_run *r, size_t unit, uint64_t *room);
 
 typedef struct phase {
-    lintrans_run *r;
+    ckks_lintrans_run *r;
     run_unit unit;
 } phase;
 
@@ -30,7 +30,7 @@ static sotto_status phase_task(void *arg, size_t task, int worker)
     return SOTTO_OK;
 }
 
-static void run_phase(lintrans_run *r, sotto_pool *pool, run_unit unit,
+static void run_phase(ckks_lintrans_run *r, sotto_pool *pool, run_unit unit,
                       size_t n_units)
 {
     phase p = {.r = r, .unit = unit};
@@ -38,48 +38,50 @@ static void run_phase(lintrans_run *r, sotto_pool *pool, run_unit unit,
     SOTTO_ASSERT(status == SOTTO_OK); /* units cannot fail */
 }
 
-static void decompose(lintrans_run *r, sotto_pool *pool, bool giants)
+static void decompose(ckks_lintrans_run *r, sotto_pool *pool, bool giants)
 {
-    const lintrans_stage *stage = r->stage;
+    const ckks_lintrans_stage *stage = r->stage;
     r->giants = giants;
     const size_t n = lifted_count(r);
-    run_phase(r, pool, lintrans_unit_scale, n * (size_t)level_count(stage));
-    run_phase(r, pool, lintrans_unit_lift,
+    run_phase(r, pool, ckks_lintrans_unit_scale,
+              n * (size_t)level_count(stage));
+    run_phase(r, pool, ckks_lintrans_unit_lift,
               n * (size_t)stage->all.count * (size_t)stage->n_digits);
 }
 
 /* Rotated inputs and sums. */
-static void run_sums(lintrans_run *r, sotto_pool *pool)
+static void run_sums(ckks_lintrans_run *r, sotto_pool *pool)
 {
-    const lintrans_stage *stage = r->stage;
+    const ckks_lintrans_stage *stage = r->stage;
     const size_t n_blocks = r->ring->ring.n / stage->columns;
     if (stage->n_lifted > 0) {
         decompose(r, pool, false);
     }
     if (stage->n_stored > 0 && stage->hoisting == CKKS_HOIST_SINGLE) {
         const size_t halves = 2 * stage->n_stored;
-        run_phase(r, pool, lintrans_unit_rotate,
+        run_phase(r, pool, ckks_lintrans_unit_rotate,
                   (size_t)stage->all.count * n_blocks);
-        run_phase(r, pool, lintrans_unit_rotate_special,
+        run_phase(r, pool, ckks_lintrans_unit_rotate_special,
                   halves * (size_t)special_count(stage));
-        run_phase(r, pool, lintrans_unit_rotate_divide,
+        run_phase(r, pool, ckks_lintrans_unit_rotate_divide,
                   halves * (size_t)level_count(stage));
     }
-    run_phase(r, pool, lintrans_unit_sum, (size_t)stage->sum.count * n_blocks);
+    run_phase(r, pool, ckks_lintrans_unit_sum,
+              (size_t)stage->sum.count * n_blocks);
 }
 
-static void run_giants(lintrans_run *r, sotto_pool *pool)
+static void run_giants(ckks_lintrans_run *r, sotto_pool *pool)
 {
-    const lintrans_stage *stage = r->stage;
+    const ckks_lintrans_stage *stage = r->stage;
     const size_t n_blocks = r->ring->ring.n / stage->columns;
     if (stage->hoisting == CKKS_HOIST_DOUBLE) {
-        run_phase(r, pool, lintrans_unit_giant_special,
+        run_phase(r, pool, ckks_lintrans_unit_giant_special,
                   stage->n_rotated * (size_t)special_count(stage));
     }
-    run_phase(r, pool, lintrans_unit_giant_second,
+    run_phase(r, pool, ckks_lintrans_unit_giant_second,
               stage->n_rotated * (size_t)level_count(stage));
     decompose(r, pool, true);
-    run_phase(r, pool, lintrans_unit_collect,
+    run_phase(r, pool, ckks_lintrans_unit_collect,
               stage->n_out * (size_t)stage->all.count * n_blocks);
 }
 
@@ -92,9 +94,9 @@ static uint64_t *cut(uint64_t *base, size_t *used, size_t words)
 }
 
 /* Lays out the scratch memory; returns its words. */
-static size_t lay_out(lintrans_run *r, uint64_t *base, int threads)
+static size_t lay_out(ckks_lintrans_run *r, uint64_t *base, int threads)
 {
-    const lintrans_stage *stage = r->stage;
+    const ckks_lintrans_stage *stage = r->stage;
     const rns_ring *ring = r->ring;
     const int limbs = level_count(stage);
     const int all = stage->all.count;
@@ -122,7 +124,7 @@ static size_t lay_out(lintrans_run *r, uint64_t *base, int threads)
         r->acc = cut(base, &used, 2 * stage->n_out * poly_words(ring, all));
     }
     r->removed = cut(base, &used, 2 * stage->n_out * removed * ring->stride);
-    const size_t sum = lintrans_sum_room(r);
+    const size_t sum = ckks_lintrans_sum_room(r);
     const size_t divide = poly_words(ring, 1);
     r->room_words = (sum > divide ? sum : divide) + 7;
     r->room_words -= r->room_words % 8;
@@ -130,24 +132,25 @@ static size_t lay_out(lintrans_run *r, uint64_t *base, int threads)
     return used;
 }
 
-size_t lintrans_stage_scratch(const lintrans_stage *stage, int threads)
+size_t ckks_lintrans_stage_scratch(const ckks_lintrans_stage *stage,
+                                   int threads)
 {
-    lintrans_run r = {.stage = stage, .ring = stage->context->ring};
+    ckks_lintrans_run r = {.stage = stage, .ring = stage->context->ring};
     return sotto_arena_need(lay_out(&r, NULL, threads), sizeof(uint64_t));
 }
 
-void lintrans_stage_run(const lintrans_stage *stage, ckks_ct *const *out,
-                        const ckks_ct *const *in,
-                        const rlwe_switch_key *const *key, sotto_pool *pool,
-                        sotto_arena *arena)
+void ckks_lintrans_stage_run(const ckks_lintrans_stage *stage,
+                             ckks_ct *const *out, const ckks_ct *const *in,
+                             const rlwe_switch_key *const *key,
+                             sotto_pool *pool, sotto_arena *arena)
 {
     const int threads = sotto_pool_threads(pool);
     const size_t mark = sotto_arena_mark(arena);
-    lintrans_run r = {.stage = stage,
-                      .ring = stage->context->ring,
-                      .out = out,
-                      .in = in,
-                      .key = key};
+    ckks_lintrans_run r = {.stage = stage,
+                           .ring = stage->context->ring,
+                           .out = out,
+                           .in = in,
+                           .key = key};
     uint64_t *base =
         sotto_arena_take(arena, lay_out(&r, NULL, threads), sizeof *base);
     SOTTO_ASSERT(base != NULL);
@@ -157,7 +160,7 @@ void lintrans_stage_run(const lintrans_stage *stage, ckks_ct *const *out,
         run_giants(&r, pool);
     }
     if (stage->divider != NULL) {
-        run_phase(&r, pool, lintrans_unit_removed,
+        run_phase(&r, pool, ckks_lintrans_unit_removed,
                   2 * stage->n_out *
                       (size_t)stage->divider->converter->from.count);
     }
@@ -167,7 +170,7 @@ void lintrans_stage_run(const lintrans_stage *stage, ckks_ct *const *out,
             &out[i]->ct, stage->context, stage->to, RLWE_MIN_COMPONENTS, NULL);
         SOTTO_ASSERT(status == SOTTO_OK); /* the caller has looked */
     }
-    run_phase(&r, pool, lintrans_unit_finish,
+    run_phase(&r, pool, ckks_lintrans_unit_finish,
               2 * stage->n_out *
                   (size_t)rlwe_level_set(stage->context, stage->to)->count);
     sotto_arena_release(arena, mark);

@@ -22,7 +22,7 @@
 /* Largest number of ciphertexts on either side. */
 #define MAX_CIPHERTEXTS ((size_t)1 << 14)
 
-uint64_t lintrans_modulo(int64_t steps, size_t slots)
+uint64_t ckks_lintrans_modulo(int64_t steps, size_t slots)
 {
     /* The number of slots is a power of two. */
     return (uint64_t)steps & (slots - 1);
@@ -59,10 +59,11 @@ static int living_digits(const rlwe_gadget *gadget, const rns_set *level)
  *                    rotation of the digits counts as half a product each
  *   diagonal         2 products for each modulus of the sum
  *   ModDown          special inverse, limbs forward, for each half */
-double lintrans_cost(const rlwe_context *context, const rlwe_gadget *gadget,
-                     int from, int to, ckks_hoisting hoisting,
-                     const lintrans_count *count,
-                     const ckks_lintrans_rates *rates)
+double ckks_lintrans_cost(const rlwe_context *context,
+                          const rlwe_gadget *gadget, int from, int to,
+                          ckks_hoisting hoisting,
+                          const ckks_lintrans_count *count,
+                          const ckks_lintrans_rates *rates)
 {
     const rns_set *level = rlwe_level_set(context, from);
     const bool has_keys = count->n_babies + count->n_giants > 0;
@@ -149,8 +150,9 @@ static sotto_status check_levels(const rlwe_context *context,
     return SOTTO_OK;
 }
 
-sotto_status lintrans_check(const rlwe_context *context,
-                            const ckks_lintrans_spec *spec, sotto_error *err)
+sotto_status ckks_lintrans_check(const rlwe_context *context,
+                                 const ckks_lintrans_spec *spec,
+                                 sotto_error *err)
 {
     const size_t slots = ntt_ring_slots(&context->ring->ring);
     if (spec->n_in == 0 || spec->n_out == 0 || spec->n_in > MAX_CIPHERTEXTS ||
@@ -171,8 +173,9 @@ sotto_status lintrans_check(const rlwe_context *context,
                               i, (unsigned)d->in, (unsigned)d->out, spec->n_in,
                               spec->n_out);
         }
-        rotates = rotates || lintrans_modulo(d->rotation, slots) != 0 ||
-                  (spec->giant && lintrans_modulo(spec->giant[i], slots) != 0);
+        rotates =
+            rotates || ckks_lintrans_modulo(d->rotation, slots) != 0 ||
+            (spec->giant && ckks_lintrans_modulo(spec->giant[i], slots) != 0);
     }
     if (rotates) {
         SOTTO_TRY(
@@ -265,7 +268,7 @@ static void open_circle(search *s)
 {
     const size_t n = s->spec->n_diagonals;
     for (size_t i = 0; i < n; i++) {
-        s->t[i] = lintrans_modulo(s->spec->diagonal[i].rotation, s->slots);
+        s->t[i] = ckks_lintrans_modulo(s->spec->diagonal[i].rotation, s->slots);
     }
     qsort(s->t, n, sizeof *s->t, compare_u64);
     uint64_t widest = n > 0 ? s->t[0] + s->slots - s->t[n - 1] : 0;
@@ -278,7 +281,7 @@ static void open_circle(search *s)
     }
     for (size_t i = 0; i < n; i++) {
         const uint64_t r =
-            lintrans_modulo(s->spec->diagonal[i].rotation, s->slots);
+            ckks_lintrans_modulo(s->spec->diagonal[i].rotation, s->slots);
         s->t[i] = (r - s->first) & (s->slots - 1);
     }
 }
@@ -293,12 +296,12 @@ static void count_split(search *s, const int64_t *giant, uint64_t width)
     memset(s->in_babies, 0, spec->n_in * sizeof *s->in_babies);
     for (size_t i = 0; i < spec->n_diagonals; i++) {
         const ckks_diagonal *d = &spec->diagonal[i];
-        const uint64_t g = giant ? lintrans_modulo(giant[i], s->slots)
+        const uint64_t g = giant ? ckks_lintrans_modulo(giant[i], s->slots)
                                  : s->t[i] - s->t[i] % width;
         const uint64_t b =
-            giant
-                ? (lintrans_modulo(d->rotation, s->slots) - g) & (s->slots - 1)
-                : s->t[i] % width;
+            giant ? (ckks_lintrans_modulo(d->rotation, s->slots) - g) &
+                        (s->slots - 1)
+                  : s->t[i] % width;
         uint32_t *in = &s->in_mark[(size_t)d->in * s->slots + b];
         uint32_t *out = &s->out_mark[(size_t)d->out * s->slots + g];
         if (*in != s->attempt) {
@@ -355,7 +358,7 @@ static void consider(search *s, uint64_t width, uint64_t zero_giant,
                      uint64_t shift)
 {
     const uint64_t zero_baby = (0 - shift) & (s->slots - 1);
-    const lintrans_count count = {
+    const ckks_lintrans_count count = {
         .n_lifted = count_lifted(s, zero_baby),
         .n_babies = s->n_babies - s->baby_ins[zero_baby],
         .n_giants = s->n_giants - s->giant_outs[zero_giant],
@@ -370,8 +373,8 @@ static void consider(search *s, uint64_t width, uint64_t zero_giant,
             continue;
         }
         const double cost =
-            lintrans_cost(s->context, s->gadget, s->spec->from, s->spec->to,
-                          hoisting, &count, &s->rates);
+            ckks_lintrans_cost(s->context, s->gadget, s->spec->from,
+                               s->spec->to, hoisting, &count, &s->rates);
         if (s->found && !(cost < s->best.cost)) {
             continue;
         }
@@ -451,7 +454,7 @@ sotto_status ckks_lintrans_choose(ckks_lintrans_split *split, int64_t *giant,
                                   size_t max_keys, sotto_error *err)
 {
     search s;
-    SOTTO_TRY(lintrans_check(context, spec, err));
+    SOTTO_TRY(ckks_lintrans_check(context, spec, err));
     SOTTO_TRY(search_init(&s, context, spec, max_keys, err));
     if (spec->giant != NULL) {
         count_split(&s, spec->giant, 1);

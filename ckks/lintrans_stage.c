@@ -10,8 +10,8 @@
 /* Terms by output, giant, kind, input, baby. */
 static int compare_drafts(const void *a, const void *b)
 {
-    const lintrans_draft *x = a;
-    const lintrans_draft *y = b;
+    const ckks_lintrans_draft *x = a;
+    const ckks_lintrans_draft *y = b;
     const uint64_t key[2][6] = {
         {x->out, x->giant, x->is_constant, x->in, x->baby, x->index},
         {y->out, y->giant, y->is_constant, y->in, y->baby, y->index}};
@@ -63,8 +63,8 @@ static size_t find_u64(const uint64_t *x, size_t n, uint64_t wanted)
 }
 
 /* Lists the rotations of babies and giants, with their maps. */
-static sotto_status make_rotations(lintrans_stage *stage,
-                                   const lintrans_shape *shape,
+static sotto_status make_rotations(ckks_lintrans_stage *stage,
+                                   const ckks_lintrans_shape *shape,
                                    uint64_t *scratch, sotto_error *err)
 {
     const ntt_ring *ring = &stage->context->ring->ring;
@@ -82,7 +82,7 @@ static sotto_status make_rotations(lintrans_stage *stage,
     }
     stage->n_rotations = n;
     for (size_t i = 0; i < n; i++) {
-        lintrans_rotation *r = &stage->rotation[i];
+        ckks_lintrans_rotation *r = &stage->rotation[i];
         r->steps = scratch[i];
         r->galois = ntt_ring_rotation(ring, (int64_t)r->steps);
         r->map = sotto_calloc(ring->n, sizeof *r->map);
@@ -95,7 +95,7 @@ static sotto_status make_rotations(lintrans_stage *stage,
 }
 
 /* The number of a rotation, or LINTRANS_NONE for 0. */
-static int find_rotation(const lintrans_stage *stage, uint64_t steps)
+static int find_rotation(const ckks_lintrans_stage *stage, uint64_t steps)
 {
     for (size_t i = 0; i < stage->n_rotations; i++) {
         if (stage->rotation[i].steps == steps) {
@@ -107,8 +107,9 @@ static int find_rotation(const lintrans_stage *stage, uint64_t steps)
 }
 
 /* Lists the rotated inputs; names [n_babies] are in·slots + steps, rising. */
-static sotto_status make_babies(lintrans_stage *stage, const uint64_t *name,
-                                size_t n_babies, sotto_error *err)
+static sotto_status make_babies(ckks_lintrans_stage *stage,
+                                const uint64_t *name, size_t n_babies,
+                                sotto_error *err)
 {
     const size_t slots = ntt_ring_slots(&stage->context->ring->ring);
     stage->baby = sotto_calloc(n_babies, sizeof *stage->baby);
@@ -118,7 +119,7 @@ static sotto_status make_babies(lintrans_stage *stage, const uint64_t *name,
     }
     stage->n_babies = n_babies;
     for (size_t i = 0; i < n_babies; i++) {
-        lintrans_baby *baby = &stage->baby[i];
+        ckks_lintrans_baby *baby = &stage->baby[i];
         baby->in = (uint32_t)(name[i] / slots);
         baby->rotation = find_rotation(stage, name[i] % slots);
         baby->lifted = baby->stored = LINTRANS_NONE;
@@ -136,14 +137,14 @@ static sotto_status make_babies(lintrans_stage *stage, const uint64_t *name,
 }
 
 /* Opens a group for an output; terms are still to be counted. */
-static void open_group(lintrans_stage *stage, uint32_t out, uint64_t giant,
+static void open_group(ckks_lintrans_stage *stage, uint32_t out, uint64_t giant,
                        size_t first)
 {
-    lintrans_group *group = &stage->group[stage->n_groups];
-    *group = (lintrans_group){.out = out,
-                              .rotation = find_rotation(stage, giant),
-                              .rotated = LINTRANS_NONE,
-                              .first = first};
+    ckks_lintrans_group *group = &stage->group[stage->n_groups];
+    *group = (ckks_lintrans_group){.out = out,
+                                   .rotation = find_rotation(stage, giant),
+                                   .rotated = LINTRANS_NONE,
+                                   .first = first};
     if (group->rotation != LINTRANS_NONE) {
         group->rotated = (int)stage->n_rotated;
         stage->rotated[stage->n_rotated++] = stage->n_groups;
@@ -152,20 +153,21 @@ static void open_group(lintrans_stage *stage, uint32_t out, uint64_t giant,
 }
 
 /* Puts the sorted terms of one output into groups; returns the term behind. */
-static size_t group_output(lintrans_stage *stage, const lintrans_shape *shape,
-                           uint32_t out, size_t at, const uint64_t *name)
+static size_t group_output(ckks_lintrans_stage *stage,
+                           const ckks_lintrans_shape *shape, uint32_t out,
+                           size_t at, const uint64_t *name)
 {
     const size_t slots = ntt_ring_slots(&stage->context->ring->ring);
     uint64_t giant = 0;
     stage->out_first[out] = stage->n_groups;
     open_group(stage, out, 0, at);
     for (; at < shape->n_drafts && shape->draft[at].out == out; at++) {
-        const lintrans_draft *draft = &shape->draft[at];
+        const ckks_lintrans_draft *draft = &shape->draft[at];
         if (draft->giant != giant) {
             giant = draft->giant;
             open_group(stage, out, giant, at);
         }
-        lintrans_group *group = &stage->group[stage->n_groups - 1];
+        ckks_lintrans_group *group = &stage->group[stage->n_groups - 1];
         stage->term[at].baby = (uint32_t)find_u64(
             name, stage->n_babies, draft->in * slots + draft->baby);
         if (draft->is_constant) {
@@ -180,8 +182,8 @@ static size_t group_output(lintrans_stage *stage, const lintrans_shape *shape,
     return at;
 }
 
-static sotto_status make_groups(lintrans_stage *stage,
-                                const lintrans_shape *shape,
+static sotto_status make_groups(ckks_lintrans_stage *stage,
+                                const ckks_lintrans_shape *shape,
                                 const uint64_t *name, sotto_error *err)
 {
     const size_t most = shape->n_drafts + shape->n_out;
@@ -201,8 +203,9 @@ static sotto_status make_groups(lintrans_stage *stage,
 }
 
 /* The sums of a stage, from the sorted drafts. */
-static sotto_status make_sums(lintrans_stage *stage,
-                              const lintrans_shape *shape, sotto_error *err)
+static sotto_status make_sums(ckks_lintrans_stage *stage,
+                              const ckks_lintrans_shape *shape,
+                              sotto_error *err)
 {
     const size_t slots = ntt_ring_slots(&stage->context->ring->ring);
     uint64_t *scratch = sotto_calloc(2 * shape->n_drafts, sizeof *scratch);
@@ -225,7 +228,7 @@ static sotto_status make_sums(lintrans_stage *stage,
 }
 
 /* Where digits and moduli meet. */
-static void place_digits(lintrans_stage *stage)
+static void place_digits(ckks_lintrans_stage *stage)
 {
     const rns_set *level = rlwe_level_set(stage->context, stage->from);
     int first = 0;
@@ -247,7 +250,7 @@ static void place_digits(lintrans_stage *stage)
 }
 
 /* Sets of moduli, switchers, and the division at the end. */
-static sotto_status make_division(lintrans_stage *stage, sotto_error *err)
+static sotto_status make_division(ckks_lintrans_stage *stage, sotto_error *err)
 {
     const rlwe_context *context = stage->context;
     const rns_set *level = rlwe_level_set(context, stage->from);
@@ -280,17 +283,18 @@ static sotto_status make_division(lintrans_stage *stage, sotto_error *err)
     return SOTTO_OK;
 }
 
-sotto_status lintrans_stage_init(lintrans_stage *stage,
-                                 const rlwe_context *context,
-                                 const lintrans_shape *shape, sotto_error *err)
+sotto_status ckks_lintrans_stage_init(ckks_lintrans_stage *stage,
+                                      const rlwe_context *context,
+                                      const ckks_lintrans_shape *shape,
+                                      sotto_error *err)
 {
-    *stage = (lintrans_stage){.context = context,
-                              .hoisting = shape->hoisting,
-                              .from = shape->from,
-                              .to = shape->to,
-                              .gadget = shape->gadget,
-                              .n_in = shape->n_in,
-                              .n_out = shape->n_out};
+    *stage = (ckks_lintrans_stage){.context = context,
+                                   .hoisting = shape->hoisting,
+                                   .from = shape->from,
+                                   .to = shape->to,
+                                   .gadget = shape->gadget,
+                                   .n_in = shape->n_in,
+                                   .n_out = shape->n_out};
     qsort(shape->draft, shape->n_drafts, sizeof *shape->draft, compare_drafts);
     sotto_status status = make_sums(stage, shape, err);
     if (status == SOTTO_OK) {
@@ -305,12 +309,12 @@ sotto_status lintrans_stage_init(lintrans_stage *stage,
         }
     }
     if (status != SOTTO_OK) {
-        lintrans_stage_clear(stage);
+        ckks_lintrans_stage_clear(stage);
     }
     return status;
 }
 
-void lintrans_stage_size(lintrans_stage *stage)
+void ckks_lintrans_stage_size(ckks_lintrans_stage *stage)
 {
     const size_t n = stage->context->ring->ring.n;
     const size_t rows =
@@ -325,7 +329,7 @@ void lintrans_stage_size(lintrans_stage *stage)
         stage->plains.n > 0 && !stage->plains.resident ? n : columns;
 }
 
-void lintrans_stage_clear(lintrans_stage *stage)
+void ckks_lintrans_stage_clear(ckks_lintrans_stage *stage)
 {
     for (size_t i = 0; i < stage->n_rotations; i++) {
         sotto_free(stage->rotation[i].map);
@@ -339,8 +343,8 @@ void lintrans_stage_clear(lintrans_stage *stage)
     sotto_free(stage->term);
     sotto_free(stage->bias);
     sotto_free(stage->packed);
-    lintrans_plains_clear(&stage->plains);
+    ckks_lintrans_plains_clear(&stage->plains);
     rlwe_switcher_free(stage->mid);
     rlwe_switcher_free(stage->last);
-    *stage = (lintrans_stage){0};
+    *stage = (ckks_lintrans_stage){0};
 }

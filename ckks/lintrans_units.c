@@ -7,7 +7,7 @@
 #include "ckks/lintrans_run_internal.h"
 
 /* y = NTT^-1 of x in the i-th source modulus of a conversion, scaled for it. */
-static void to_coefficients(const lintrans_run *r, uint64_t *y,
+static void to_coefficients(const ckks_lintrans_run *r, uint64_t *y,
                             const uint64_t *x, const rns_converter *converter,
                             int i)
 {
@@ -17,9 +17,9 @@ static void to_coefficients(const lintrans_run *r, uint64_t *y,
 }
 
 /* unit = lifted · limbs + place in the order of digits */
-void lintrans_unit_scale(lintrans_run *r, size_t unit, uint64_t *room)
+void ckks_lintrans_unit_scale(ckks_lintrans_run *r, size_t unit, uint64_t *room)
 {
-    const lintrans_stage *stage = r->stage;
+    const ckks_lintrans_stage *stage = r->stage;
     const rns_set *level = rlwe_level_set(stage->context, stage->from);
     const size_t lifted = unit / (size_t)level->count;
     const int place = (int)(unit % (size_t)level->count);
@@ -36,9 +36,9 @@ void lintrans_unit_scale(lintrans_run *r, size_t unit, uint64_t *room)
 }
 
 /* unit = (lifted · all + m) · digits + d */
-void lintrans_unit_lift(lintrans_run *r, size_t unit, uint64_t *room)
+void ckks_lintrans_unit_lift(ckks_lintrans_run *r, size_t unit, uint64_t *room)
 {
-    const lintrans_stage *stage = r->stage;
+    const ckks_lintrans_stage *stage = r->stage;
     const int d = (int)(unit % (size_t)stage->n_digits);
     const size_t rest = unit / (size_t)stage->n_digits;
     const int m = (int)(rest % (size_t)stage->all.count);
@@ -59,7 +59,7 @@ void lintrans_unit_lift(lintrans_run *r, size_t unit, uint64_t *room)
 
 /* Modulus t of a division: out = (x - lift(by))·M^-1; by: coefficients that
  * rns_convert_limb takes, in consecutive limbs. */
-static void divide_limb(const lintrans_run *r, const rns_divider *divider,
+static void divide_limb(const ckks_lintrans_run *r, const rns_divider *divider,
                         uint64_t *out, const uint64_t *x, const uint64_t *by,
                         int t, uint64_t *room)
 {
@@ -71,9 +71,10 @@ static void divide_limb(const lintrans_run *r, const rns_divider *divider,
 }
 
 /* unit = half of a rotated input × special modulus: to coefficients */
-void lintrans_unit_rotate_special(lintrans_run *r, size_t unit, uint64_t *room)
+void ckks_lintrans_unit_rotate_special(ckks_lintrans_run *r, size_t unit,
+                                       uint64_t *room)
 {
-    const lintrans_stage *stage = r->stage;
+    const ckks_lintrans_stage *stage = r->stage;
     const rns_converter *down = stage->mid->down->converter;
     const size_t half = unit / (size_t)down->from.count;
     const int i = (int)(unit % (size_t)down->from.count);
@@ -85,9 +86,10 @@ void lintrans_unit_rotate_special(lintrans_run *r, size_t unit, uint64_t *room)
 }
 
 /* unit = half of a rotated input × limb: ModDown in place */
-void lintrans_unit_rotate_divide(lintrans_run *r, size_t unit, uint64_t *room)
+void ckks_lintrans_unit_rotate_divide(ckks_lintrans_run *r, size_t unit,
+                                      uint64_t *room)
 {
-    const lintrans_stage *stage = r->stage;
+    const ckks_lintrans_stage *stage = r->stage;
     const rns_converter *down = stage->mid->down->converter;
     const size_t half = unit / (size_t)down->to.count;
     const int t = (int)(unit % (size_t)down->to.count);
@@ -98,9 +100,10 @@ void lintrans_unit_rotate_divide(lintrans_run *r, size_t unit, uint64_t *room)
 }
 
 /* Double hoisting. unit = rotated sum × special modulus */
-void lintrans_unit_giant_special(lintrans_run *r, size_t unit, uint64_t *room)
+void ckks_lintrans_unit_giant_special(ckks_lintrans_run *r, size_t unit,
+                                      uint64_t *room)
 {
-    const lintrans_stage *stage = r->stage;
+    const ckks_lintrans_stage *stage = r->stage;
     const rns_converter *down = stage->mid->down->converter;
     const size_t rotated = unit / (size_t)down->from.count;
     const int i = (int)(unit % (size_t)down->from.count);
@@ -113,9 +116,10 @@ void lintrans_unit_giant_special(lintrans_run *r, size_t unit, uint64_t *room)
 }
 
 /* unit = rotated sum × limb: its second half at the level */
-void lintrans_unit_giant_second(lintrans_run *r, size_t unit, uint64_t *room)
+void ckks_lintrans_unit_giant_second(ckks_lintrans_run *r, size_t unit,
+                                     uint64_t *room)
 {
-    const lintrans_stage *stage = r->stage;
+    const ckks_lintrans_stage *stage = r->stage;
     const rns_set *level = rlwe_level_set(stage->context, stage->from);
     const size_t rotated = unit / (size_t)level->count;
     const int t = (int)(unit % (size_t)level->count);
@@ -133,9 +137,10 @@ void lintrans_unit_giant_second(lintrans_run *r, size_t unit, uint64_t *room)
 }
 
 /* unit = half of an output × modulus that is divided away */
-void lintrans_unit_removed(lintrans_run *r, size_t unit, uint64_t *room)
+void ckks_lintrans_unit_removed(ckks_lintrans_run *r, size_t unit,
+                                uint64_t *room)
 {
-    const lintrans_stage *stage = r->stage;
+    const ckks_lintrans_stage *stage = r->stage;
     const rns_converter *by = stage->divider->converter;
     const size_t half = unit / (size_t)by->from.count;
     const int i = (int)(unit % (size_t)by->from.count);
@@ -147,9 +152,10 @@ void lintrans_unit_removed(lintrans_run *r, size_t unit, uint64_t *room)
 }
 
 /* unit = half of an output × modulus that stays */
-void lintrans_unit_finish(lintrans_run *r, size_t unit, uint64_t *room)
+void ckks_lintrans_unit_finish(ckks_lintrans_run *r, size_t unit,
+                               uint64_t *room)
 {
-    const lintrans_stage *stage = r->stage;
+    const ckks_lintrans_stage *stage = r->stage;
     const rns_set *keep = rlwe_level_set(stage->context, stage->to);
     const size_t half = unit / (size_t)keep->count;
     const int t = (int)(unit % (size_t)keep->count);
