@@ -73,33 +73,49 @@ uint8_t *rlwe_wire_pack_limb(uint8_t *out, const rns_ring *ring, int id,
     return out;
 }
 
+/* Reads n residues of mod from a place behind which there are 8 bytes more.
+ * Returns false when one is too large. wide: more than 57 bits, which one word
+ * that begins at a byte may not hold; a constant where it is inlined. */
+static inline bool read_residues(uint64_t *out, size_t n, const uint8_t *in,
+                                 const zq_modulus *mod, const bool wide)
+{
+    const uint64_t most = mod->q - 1;
+    const size_t bits = (size_t)mod->bits;
+    const uint64_t mask = ((uint64_t)1 << bits) - 1;
+    uint64_t too_large = 0; /* signs of q - 1 - residue: no branch for each */
+    for (size_t k = 0, bit = 0; k < n; k++, bit += bits) {
+        const int shift = (int)(bit % 8);
+        uint64_t x;
+        memcpy(&x, in + bit / 8, sizeof x);
+        x >>= shift;
+        if (wide) {
+            /* In two steps: a shift by 64 is not defined. */
+            x |= (uint64_t)in[bit / 8 + sizeof x] << (56 - shift) << 8;
+        }
+        x &= mask;
+        too_large |= most - x;
+        out[k] = x;
+    }
+    return too_large >> 63 == 0;
+}
+
+/* The last residues of a limb are read from a copy. */
+#define TAIL_RESIDUES 64
+#define TAIL_BYTES (TAIL_RESIDUES / 8 * 64 + 8)
+
 bool rlwe_wire_unpack_limb(uint64_t *out, const rns_ring *ring, int id,
                            const uint8_t *in)
 {
     const zq_modulus *mod = rns_modulus(ring, id);
-    const int bits = mod->bits;
-    const uint64_t mask = ((uint64_t)1 << bits) - 1;
-    uint64_t word = 0; /* `left` unread bits, zeros above them */
-    int left = 0;
-    uint64_t too_large = 0;
-    for (size_t k = 0; k < ring->ring.n; k++) {
-        uint64_t residue = word;
-        if (left < bits) {
-            memcpy(&word, in, sizeof word);
-            in += sizeof word;
-            residue |= word << left;
-            word >>= bits - left; /* 1 … 60 */
-            left += 64 - bits;
-        } else {
-            word >>= bits;
-            left -= bits;
-        }
-        residue &= mask;
-        /* The sign of q - 1 - residue, without a branch for each residue. */
-        too_large |= (mod->q - 1 - residue) >> 63;
-        out[k] = residue;
-    }
-    return too_large == 0;
+    const size_t bits = (size_t)mod->bits;
+    const size_t n = ring->ring.n;
+    const size_t n_tail = n < TAIL_RESIDUES ? n : TAIL_RESIDUES;
+    const size_t n_main = n - n_tail;
+    uint8_t tail[TAIL_BYTES] = {0};
+    memcpy(tail, in + n_main / 8 * bits, n_tail / 8 * bits);
+    const bool main_ok = bits > 57 ? read_residues(out, n_main, in, mod, true)
+                                   : read_residues(out, n_main, in, mod, false);
+    return read_residues(out + n_main, n_tail, tail, mod, true) && main_ok;
 }
 
 uint8_t *rlwe_wire_pack_poly(uint8_t *out, const rns_ring *ring,
