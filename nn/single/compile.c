@@ -10,6 +10,8 @@
 #include "nn/plan/cost.h"
 #include "nn/single/search_internal.h"
 
+/* Reading one residue of a key or diagonal from memory. */
+#define LOAD_SECONDS 0.4e-9
 #define DEFAULT_UPLOAD_SECONDS 2e-3
 #define DEFAULT_KEY_SECONDS 2e-5
 #define DEFAULT_BEAM 12
@@ -22,20 +24,21 @@ nn_single_costs nn_single_costs_of(int log2_n, int limbs)
 {
     const nn_cost_table table = nn_cost_default();
     const int specials = (limbs + 2) / 3;
-    const nn_cost_gadget gadget = {.limbs = limbs,
-                                   .digits = (limbs + specials - 1) / specials,
-                                   .specials = specials};
-    const double second = 1e-9;
+    const double all = limbs + specials;
+    const double rows = all * ((limbs + specials - 1) / specials);
+    const double transform = 1e-9 * nn_cost_ntt(&table, log2_n);
+    const double product = ldexp(1e-9 * table.ns[NN_COST_ACCUMULATE], log2_n);
+    const double load = ldexp(LOAD_SECONDS, log2_n);
     nn_single_costs c;
 
-    c.decompose = second * nn_cost_mod_up(&table, log2_n, gadget);
-    c.baby = second * nn_cost_key_product(&table, log2_n, gadget);
-    c.product =
-        second * nn_cost_multiply_plain(&table, log2_n, limbs + specials);
-    c.divide = second * nn_cost_division(&table, log2_n, 2, limbs, specials);
+    /* As ckks_lintrans_choose counts, hoisted twice. */
+    c.decompose = rows * transform;
+    c.baby = 2 * rows * (product + load) + rows * product / 2;
+    c.product = all * (2 * product + load);
+    c.divide = 2 * all * transform;
     c.giant = c.divide / 2 + c.decompose + c.baby;
-    c.fold = second * nn_cost_rotation(&table, log2_n, gadget);
-    c.relinearise = second * nn_cost_switch(&table, log2_n, gadget);
+    c.fold = c.divide + c.decompose + c.baby;
+    c.relinearise = c.fold;
     return c;
 }
 
