@@ -82,10 +82,11 @@ static sotto_status fill_batch(nn_batch *batch, int threads, sotto_error *err)
     return make_workers(batch, threads, err);
 }
 
-sotto_status nn_batch_new(nn_batch **batch, const nn_plan *plan,
-                          const nn_network *network,
-                          const rlwe_context *context, const rlwe_keyset *keys,
-                          int threads, sotto_error *err)
+sotto_status nn_batch_new_within(nn_batch **batch, const nn_plan *plan,
+                                 const nn_network *network,
+                                 const rlwe_context *context,
+                                 const rlwe_keyset *keys, int threads,
+                                 const batch_limits *limits, sotto_error *err)
 {
     SOTTO_ASSERT(threads >= 1);
     *batch = NULL;
@@ -97,6 +98,7 @@ sotto_status nn_batch_new(nn_batch **batch, const nn_plan *plan,
     made->network = network;
     made->context = context;
     made->keys = keys;
+    made->limits = *limits;
     const sotto_status status = fill_batch(made, threads, err);
     if (status != SOTTO_OK) {
         nn_batch_free(made);
@@ -104,6 +106,19 @@ sotto_status nn_batch_new(nn_batch **batch, const nn_plan *plan,
     }
     *batch = made;
     return SOTTO_OK;
+}
+
+sotto_status nn_batch_new(nn_batch **batch, const nn_plan *plan,
+                          const nn_network *network,
+                          const rlwe_context *context, const rlwe_keyset *keys,
+                          int threads, sotto_error *err)
+{
+    const batch_limits limits = {.chunk_weights = (size_t)1 << 21,
+                                 .chunk_pointers = (size_t)1 << 21,
+                                 .packed_bytes = (size_t)256 << 20,
+                                 .local_bytes = (size_t)2 << 20};
+    return nn_batch_new_within(batch, plan, network, context, keys, threads,
+                               &limits, err);
 }
 
 static void free_affine(batch_affine *affine)

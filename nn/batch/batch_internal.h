@@ -13,16 +13,8 @@
 /* Sources that one affine map may read. */
 #define BATCH_MAX_SOURCES 8
 
-/* Integer weights, and places of inputs and pointers to outputs, prepared at
- * once: 8 MiB each, and 16 MiB. */
-#define BATCH_CHUNK_WEIGHTS ((size_t)1 << 21)
-#define BATCH_CHUNK_POINTERS ((size_t)1 << 21)
-
 /* Largest group block: 8 MiB of doubles in each map's cursor. */
 #define BATCH_MAX_BLOCK ((size_t)1 << 20)
-
-/* Bytes of prepared weights that a batch keeps. */
-#define BATCH_PACKED_BYTES ((size_t)256 << 20)
 
 /* Columns of one task of the matrix stage: 2 KiB of each row, so that there are
  * tasks for all threads, and few of them; and those that go through all maps of
@@ -30,8 +22,14 @@
 #define BATCH_COLUMNS ((size_t)256)
 #define BATCH_BLOCK ((size_t)32)
 
-/* Bytes between the maps of a segment, for one block of columns. */
-#define BATCH_LOCAL_BYTES ((size_t)2 << 20)
+/* How much memory the matrix stage may take. */
+typedef struct batch_limits {
+    size_t chunk_weights;  /* integer weights prepared at once, … */
+    size_t chunk_pointers; /* … rows, and places of inputs */
+    size_t packed_bytes;   /* of prepared weights that are kept */
+    size_t local_bytes;    /* between the maps of a segment, for one block of
+                            * columns: about two second-level caches */
+} batch_limits;
 
 /* Where the residues of a value are. */
 typedef enum batch_place {
@@ -155,6 +153,7 @@ struct nn_batch {
     const nn_network *network;
     const rlwe_context *context;
     const rlwe_keyset *keys;
+    batch_limits limits;
 
     int n_values;
     batch_value *value;
@@ -174,6 +173,14 @@ struct nn_batch {
     int threads;
     batch_worker *worker; /* [threads] */
 };
+
+/* nn_batch_new with other limits, for tests. */
+sotto_status nn_batch_new_within(nn_batch **batch, const nn_plan *plan,
+                                 const nn_network *network,
+                                 const rlwe_context *context,
+                                 const rlwe_keyset *keys, int threads,
+                                 const batch_limits *limits,
+                                 sotto_error *err) SOTTO_MUST_CHECK;
 
 /* Fills values, passes and affine maps from plan and network (compile.c).
  * error: as nn_batch_new. */

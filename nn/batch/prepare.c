@@ -53,6 +53,7 @@ static bool fits_chunk(const batch_chunk *chunk, const nn_groups *groups)
 
 static void size_chunk(nn_batch *batch)
 {
+    const batch_limits *limits = &batch->limits;
     batch_chunk *chunk = &batch->chunk;
     size_t weights = 1, places = 1, rows = 1; /* of the largest map */
     grow(&chunk->cap_inputs, 1);
@@ -72,11 +73,11 @@ static void size_chunk(nn_batch *batch)
         grow(&rows, groups->n_rows);
     }
     grow(&chunk->cap_weights,
-         weights < BATCH_CHUNK_WEIGHTS ? weights : BATCH_CHUNK_WEIGHTS);
+         weights < limits->chunk_weights ? weights : limits->chunk_weights);
     grow(&chunk->cap_places,
-         places < BATCH_CHUNK_POINTERS ? places : BATCH_CHUNK_POINTERS);
+         places < limits->chunk_pointers ? places : limits->chunk_pointers);
     grow(&chunk->cap_rows,
-         rows < BATCH_CHUNK_POINTERS ? rows : BATCH_CHUNK_POINTERS);
+         rows < limits->chunk_pointers ? rows : limits->chunk_pointers);
 }
 
 static sotto_status fail_memory(size_t weights, sotto_error *err)
@@ -336,7 +337,7 @@ static sotto_status keep_map(nn_batch *batch, size_t k, size_t *kept,
     const size_t limb_bytes = ckks_matrix_packed_bytes(
         batch->context, &shape, batch->chunk.row_norm, affine->level);
     const size_t bytes = limb_bytes * n_limbs(batch, affine);
-    if (bytes > BATCH_PACKED_BYTES - *kept) {
+    if (bytes > batch->limits.packed_bytes - *kept) {
         return SOTTO_OK;
     }
     *kept += bytes;

@@ -74,7 +74,7 @@ static bool is_read_on(const nn_batch *batch, int p, int end)
 static void place_local(nn_batch *batch, int first, int end)
 {
     const size_t most =
-        BATCH_LOCAL_BYTES / (BATCH_BLOCK * sizeof *batch->memory);
+        batch->limits.local_bytes / (BATCH_BLOCK * sizeof *batch->memory);
     size_t rows = 0;
     for (int p = first; p < end; p++) {
         const batch_pass *pass = &batch->pass[p];

@@ -340,6 +340,77 @@ static void test_batch_layout(void **state)
     free_ready(&r);
 }
 
+static int count_places(const nn_batch *batch, batch_place place)
+{
+    int n = 0;
+    for (int v = 0; v < batch->n_values; v++) {
+        n += batch->value[v].place == place;
+    }
+    return n;
+}
+
+/* Scores of a batch made within limits; its memory is returned. */
+static uint64_t run_within(batch_world *bw, const batch_limits *limits,
+                           int n_local, uint8_t **scores, size_t *len_bytes)
+{
+    nn_batch *batch;
+    nn_control *control;
+    CHECK(nn_batch_new_within(&batch, bw->plan, bw->network, bw->w.context,
+                              bw->w.keys, 1, limits, err));
+    assert_int_equal(count_places(batch, BATCH_LOCAL), n_local);
+    CHECK(nn_control_new(&control, NULL, nn_batch_work(batch), err));
+    batch_world_fill(bw, batch);
+    CHECK(nn_batch_run(batch, control, NULL, err));
+    const rlwe_ct *first = &nn_batch_output(batch, 0)->ct;
+    const size_t each = (size_t)first->n_components *
+                        rlwe_level_words(bw->w.context, first->level) *
+                        sizeof *first->data;
+    *len_bytes = bw->plan->n_outputs * each;
+    *scores = malloc(*len_bytes);
+    assert_non_null(*scores);
+    for (size_t o = 0; o < bw->plan->n_outputs; o++) {
+        memcpy(*scores + o * each, nn_batch_output(batch, o)->ct.data, each);
+    }
+    const uint64_t bytes = nn_batch_bytes(batch);
+    nn_control_free(control);
+    nn_batch_free(batch);
+    return bytes;
+}
+
+/* Whatever stays in caches or is prepared anew, the bits are the same. */
+static void check_limits(nn_graph *graph, const hand_spec *spec, int n_local)
+{
+    const batch_limits all = {1 << 20, 1 << 20, 1 << 28, 1 << 21};
+    const batch_limits stored = {1 << 20, 1 << 20, 1 << 28, 0};
+    const batch_limits parts = {1 << 20, 1 << 20, 0, 1 << 21};
+    const batch_limits small = {20, 30, 0, 1 << 21};
+    const batch_limits *const fewer[] = {&stored, &parts, &small};
+    batch_world bw = batch_world_new(graph, spec, 40);
+    uint8_t *one, *other;
+    size_t len_bytes, other_bytes;
+    const uint64_t memory = run_within(&bw, &all, n_local, &one, &len_bytes);
+    for (int i = 0; i < 3; i++) {
+        const uint64_t more =
+            run_within(&bw, fewer[i], 0, &other, &other_bytes);
+        assert_true(n_local == 0 || more > memory);
+        assert_int_equal(other_bytes, len_bytes);
+        assert_memory_equal(other, one, len_bytes);
+        free(other);
+    }
+    free(one);
+    batch_world_free(&bw);
+}
+
+static void test_batch_within_limits(void **state)
+{
+    (void)state;
+    check_limits(hand_net_plain(), &one_rescale, 1);
+    check_limits(hand_net_plain(), &without_rescale, 1);
+    check_limits(hand_net_plain(), &no_keys, 1);
+    check_limits(hand_net_residual(), &residual_extended, 0);
+    check_limits(hand_net_branches(), &branches, 0);
+}
+
 static void test_batch_trace(void **state)
 {
     (void)state;
@@ -507,6 +578,7 @@ int main(void)
         cmocka_unit_test(test_batch_branches),
         cmocka_unit_test(test_batch_run_allocates_nothing),
         cmocka_unit_test(test_batch_layout),
+        cmocka_unit_test(test_batch_within_limits),
         cmocka_unit_test(test_batch_trace),
         cmocka_unit_test(test_batch_progress_ends_at_total),
         cmocka_unit_test(test_batch_cancel),
