@@ -179,15 +179,15 @@ typedef struct kernel_case {
     const char *note; /* … in words */
     double units;     /* per residue; 0: butterflies */
     const char *unit;
-    double rows; /* limbs read and written */
+    double rows; /* limbs read or written, each once */
     /* Instructions of the multiplier per unit, at least: general registers
      * (portable), doubles (AVX2), 52-bit halves (IFMA). */
     double multiplications[3];
 } kernel_case;
 
 static const kernel_case transforms[] = {
-    {"ntt_forward", run_forward, 0, NULL, 0, "butterfly", 2, {3, 4, 3}},
-    {"ntt_inverse", run_inverse, 0, NULL, 0, "butterfly", 2, {3, 4, 3}},
+    {"ntt_forward", run_forward, 0, NULL, 0, "butterfly", 1, {3, 4, 3}},
+    {"ntt_inverse", run_inverse, 0, NULL, 0, "butterfly", 1, {3, 4, 3}},
 };
 
 static const kernel_case pointwise[] = {
@@ -195,7 +195,7 @@ static const kernel_case pointwise[] = {
     {"sub", run_sub, 0, NULL, 1, "residue", 3, {0}},
     {"negate", run_negate, 0, NULL, 1, "residue", 2, {0}},
     {"multiply", run_mul, 0, NULL, 1, "residue", 3, {2, 4, 3}},
-    {"multiply_add", run_mul_add, 0, NULL, 1, "residue", 4, {2, 4, 3}},
+    {"multiply_add", run_mul_add, 0, NULL, 1, "residue", 3, {2, 4, 3}},
     {"scalar_multiply", run_mul_scalar, 0, NULL, 1, "residue", 2, {3, 4, 3}},
     {"scalar_multiply_add",
      run_mul_scalar_add,
@@ -203,7 +203,7 @@ static const kernel_case pointwise[] = {
      NULL,
      1,
      "residue",
-     3,
+     2,
      {3, 4, 3}},
     {"scalar_add", run_add_scalar, 0, NULL, 1, "residue", 2, {0}},
     {"sub_scalar_multiply",

@@ -39,8 +39,8 @@ enum { MAX_SETTINGS = NTT_BACKEND_IFMA + 2, ONE_THREAD = 0, TWO_THREADS = 1 };
 
 typedef struct run {
     app_state app[3]; /* by number of threads */
-    char folder[32];
-    char path[N_FILES][64];
+    char folder[256];
+    char path[N_FILES][300];
     const char *model;
     bool has_keys;
     size_t rounds;
@@ -155,6 +155,9 @@ static void report_parts(bench *b, const run *r, const char *network, size_t s)
 {
     for (int i = 0; i < r->trace.n_steps + 2; i++) {
         char what[80];
+        if (i < r->trace.n_steps && r->trace.step[i].seconds <= 0) {
+            continue; /* done within another step */
+        }
         name_part(what, sizeof what, r, i, network);
         const bench_case c = {.name = "infer",
                               .backend = r->settings[s].backend,
@@ -269,9 +272,7 @@ static void open_run(run *r, const atomic_bool *never)
 {
     static const char *const name[N_FILES] = {
         "model.plan", "secret.key", "eval.key", "images.ct", "scores.ct"};
-    const char *temp = getenv("TMPDIR");
-    (void)snprintf(r->folder, sizeof r->folder, "%.12s/sotto-bench-XXXXXX",
-                   temp != NULL && strlen(temp) <= 12 ? temp : "/tmp");
+    world_temporary(r->folder, sizeof r->folder);
     if (mkdtemp(r->folder) == NULL) {
         perror(r->folder);
         exit(1);

@@ -28,6 +28,13 @@ static void *take(size_t count, size_t size)
     return data;
 }
 
+void world_temporary(char *path, size_t cap_bytes)
+{
+    const char *folder = getenv("TMPDIR");
+    (void)snprintf(path, cap_bytes, "%s/sotto-bench-XXXXXX",
+                   folder != NULL && *folder != '\0' ? folder : "/tmp");
+}
+
 rlwe_params_literal world_literal(const world_size *size)
 {
     rlwe_params_literal p = {.log2_n = size->log2_n,
@@ -78,7 +85,8 @@ static void make_keys(world *w)
 static void make_record(world *w)
 {
     sotto_error err = {""};
-    char path[64] = "/tmp/sotto-bench-XXXXXX";
+    char path[256];
+    world_temporary(path, sizeof path);
     const int fd = mkstemp(path);
     if (fd < 0) {
         perror(path);

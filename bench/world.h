@@ -47,6 +47,9 @@ typedef struct world {
 /* Ends the program with the message unless the status is SOTTO_OK. */
 void world_must(sotto_status status, const sotto_error *err);
 
+/* "$TMPDIR/sotto-bench-XXXXXX" for mkstemp and mkdtemp; /tmp by default. */
+void world_temporary(char *path, size_t cap_bytes);
+
 /* The parameters of a size: level 0, one limb less, WORLD_LOW_LIMBS. */
 rlwe_params_literal world_literal(const world_size *size);
 
