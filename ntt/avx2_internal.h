@@ -164,6 +164,10 @@ AVX2_INLINE __m256d avx2_product(const uint64_t *a, const uint64_t *b,
 size_t ntt_twiddle_bytes_avx2(const ntt_table *table);
 void ntt_twiddle_init_avx2(void *twiddles, const ntt_table *table);
 void ntt_forward_avx2(uint64_t *a, const ntt_table *table);
+size_t ntt_forward_parts_avx2(const ntt_table *table);
+void ntt_forward_first_avx2(uint64_t *a, const ntt_table *table);
+void ntt_forward_part_avx2(uint64_t *a, const ntt_table *table, size_t part,
+                           const uint64_t *const soon[2]);
 void ntt_inverse_avx2(uint64_t *a, const ntt_table *table, uint64_t scale);
 
 /* sums_avx2.c: likewise. */

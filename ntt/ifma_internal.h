@@ -21,8 +21,12 @@ extern const ntt_kernels ntt_kernels_ifma;
 size_t ntt_twiddle_bytes_ifma(const ntt_table *table);
 void ntt_twiddle_init_ifma(void *twiddles, const ntt_table *table);
 
-/* ntt_ifma.c: ntt_kernels.forward. */
+/* ntt_ifma.c: ntt_kernels.forward, whole and in pieces. */
 void ntt_forward_ifma(uint64_t *a, const ntt_table *table);
+size_t ntt_forward_parts_ifma(const ntt_table *table);
+void ntt_forward_first_ifma(uint64_t *a, const ntt_table *table);
+void ntt_forward_part_ifma(uint64_t *a, const ntt_table *table, size_t part,
+                           const uint64_t *const soon[2]);
 
 /* inverse_ifma.c: ntt_kernels.inverse. */
 void ntt_inverse_ifma(uint64_t *a, const ntt_table *table, uint64_t scale);

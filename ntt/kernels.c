@@ -62,7 +62,6 @@ void ntt_kernels_fill(ntt_kernels *kernels)
             kernels->entry = portable->entry;                                  \
         }                                                                      \
     } while (0)
-    FILL(forward);
     FILL(inverse);
     FILL(add);
     FILL(sub);
@@ -78,6 +77,13 @@ void ntt_kernels_fill(ntt_kernels *kernels)
     FILL(permute);
     FILL(stream_blocks);
 #undef FILL
+    if (kernels->forward == NULL || kernels->forward_parts == NULL ||
+        kernels->forward_first == NULL || kernels->forward_part == NULL) {
+        kernels->forward = portable->forward;
+        kernels->forward_parts = portable->forward_parts;
+        kernels->forward_first = portable->forward_first;
+        kernels->forward_part = portable->forward_part;
+    }
     if (kernels->gemm == NULL || kernels->gemm_scratch == NULL) {
         kernels->gemm = portable->gemm;
         kernels->gemm_scratch = portable->gemm_scratch;

@@ -94,6 +94,18 @@ typedef struct ntt_kernels {
      * order: natural coefficients -> bit-reversed values (ring.h) */
     void (*forward)(uint64_t *a, const ntt_table *table);
 
+    /* forward in pieces, so that several transforms modulo one q can share the
+     * cache, and what follows finds its input there: forward_first, then
+     * forward_part for each part below forward_parts(table), in any order.
+     * Part i finishes the values i·n/parts … (i+1)·n/parts - 1, and parts
+     * divides n/8. soon: NULL, or two limbs whose values of this part are
+     * needed next: they may be fetched meanwhile, and nothing else is done with
+     * them. */
+    size_t (*forward_parts)(const ntt_table *table);
+    void (*forward_first)(uint64_t *a, const ntt_table *table);
+    void (*forward_part)(uint64_t *a, const ntt_table *table, size_t part,
+                         const uint64_t *const soon[2]);
+
     /* Inverse NTT in place, times `scale` in [0,q) (1 for the plain inverse):
      * constants of a following base conversion cost nothing here.
      * order: bit-reversed values -> natural coefficients */

@@ -188,6 +188,27 @@ static void permute(uint64_t *r, const uint64_t *a, const uint32_t *map,
     }
 }
 
+/* One part: the whole transform. */
+static size_t one_part(const ntt_table *table)
+{
+    (void)table;
+    return 1;
+}
+
+static void no_first_layers(uint64_t *a, const ntt_table *table)
+{
+    (void)a;
+    (void)table;
+}
+
+static void whole_part(uint64_t *a, const ntt_table *table, size_t part,
+                       const uint64_t *const soon[2])
+{
+    (void)part;
+    (void)soon;
+    ntt_forward_portable(a, table);
+}
+
 const ntt_kernels *ntt_kernels_portable(void)
 {
     static const ntt_kernels kernels = {
@@ -195,6 +216,9 @@ const ntt_kernels *ntt_kernels_portable(void)
         .cpu_features = 0,
         .max_q_bits = ZQ_MAX_BITS,
         .forward = ntt_forward_portable,
+        .forward_parts = one_part,
+        .forward_first = no_first_layers,
+        .forward_part = whole_part,
         .inverse = ntt_inverse_portable,
         .add = add,
         .sub = sub,

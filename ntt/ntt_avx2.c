@@ -108,9 +108,8 @@ static double forward_pass(double *a, size_t node, size_t count, size_t row,
     return next;
 }
 
-/* Layers 0 and 1, from residues to doubles.   range: [0,q) -> grow(grow(1))
- * < 2.4, and grow(2.4) < 3.3 < limit */
-static double forward_first_four(uint64_t *a, const avx2_pass *p)
+/* Layers 0 and 1, from residues to doubles. */
+static void forward_first_four(uint64_t *a, const avx2_pass *p)
 {
     const avx2_node w = avx2_node_at(p, 1);
     const avx2_modulus m = p->m;
@@ -125,7 +124,6 @@ static double forward_first_four(uint64_t *a, const avx2_pass *p)
             _mm256_store_pd(avx2_doubles(a) + k * quarter + j, x[k]);
         }
     }
-    return grow(grow(1, p->limit), p->limit);
 }
 
 /* Layer 0 of columns begin .. end-1 of two blocks of four rows. */
@@ -169,18 +167,38 @@ AVX2_INLINE void forward_first_eight_of(uint64_t *a, const avx2_pass *p,
     }
 }
 
-/* The same, choosing the variant; returns the new bound.
- * range: [0,q); grow(1) < 1.7, grow(grow(1)) < 2.4 < limit */
-static double forward_first_eight(uint64_t *a, const avx2_pass *p)
+/* How the first pass goes. */
+typedef struct first_pass {
+    size_t nodes; /* that it ends at: 4 or 8 */
+    int reduce;   /* whether the next pass needs smaller values */
+    double bound; /* afterwards */
+} first_pass;
+
+/* range: [0,q); grow(1) < 1.7, grow(grow(1)) < 2.4, grow(2.4) < 3.3 < limit */
+static first_pass first_pass_of(const avx2_pass *p, const ntt_table *table)
 {
-    const double bound = grow(1, p->limit);
-    const double next = grow(grow(bound, p->limit), p->limit);
-    if (grow(next, p->limit) > p->limit) {
-        forward_first_eight_of(a, p, 1);
-        return grow_reduced(bound, p->limit);
+    const double one = grow(1, p->limit);
+    const double two = grow(one, p->limit);
+    const double three = grow(two, p->limit);
+    if (table->ring.log2_n % 2 == 0) {
+        return (first_pass){4, 0, two};
     }
-    forward_first_eight_of(a, p, 0);
-    return next;
+    const int reduce = grow(three, p->limit) > p->limit;
+    return (first_pass){8, reduce,
+                        reduce ? grow_reduced(one, p->limit) : three};
+}
+
+/* The first two or three layers. */
+static void forward_first(uint64_t *a, const avx2_pass *p,
+                          const first_pass *first)
+{
+    if (first->nodes == 4) {
+        forward_first_four(a, p);
+    } else if (first->reduce) {
+        forward_first_eight_of(a, p, 1);
+    } else {
+        forward_first_eight_of(a, p, 0);
+    }
 }
 
 /* The last four layers of the blocks of nodes node .. node+count-1, 16 values
@@ -256,6 +274,15 @@ static void forward_node(double *a, size_t node, size_t len, const avx2_pass *p,
     forward_last(a, node, count, p, bound);
 }
 
+/* The other layers of one of the blocks that the first pass ends at. */
+static void forward_part(uint64_t *a, const avx2_pass *p,
+                         const first_pass *first, size_t part)
+{
+    const size_t len = p->n / first->nodes;
+    forward_node(avx2_doubles(a) + part * len, first->nodes + part, len, p,
+                 first->bound);
+}
+
 void ntt_forward_avx2(uint64_t *a, const ntt_table *table)
 {
     if (table->ring.n < AVX2_MIN_N) {
@@ -263,13 +290,46 @@ void ntt_forward_avx2(uint64_t *a, const ntt_table *table)
         return;
     }
     const avx2_pass p = avx2_pass_of(table, 0);
-    const size_t nodes = table->ring.log2_n % 2 != 0 ? 8 : 4;
-    const double bound =
-        nodes == 8 ? forward_first_eight(a, &p) : forward_first_four(a, &p);
-    const size_t len = p.n / nodes;
-    for (size_t i = 0; i < nodes; i++) {
-        forward_node(avx2_doubles(a) + i * len, nodes + i, len, &p, bound);
+    const first_pass first = first_pass_of(&p, table);
+    forward_first(a, &p, &first);
+    for (size_t i = 0; i < first.nodes; i++) {
+        forward_part(a, &p, &first, i);
     }
+}
+
+/* Below this, transforms of several polynomials stay in the cache as a whole.
+ */
+#define MIN_N_OF_PARTS 4096
+
+size_t ntt_forward_parts_avx2(const ntt_table *table)
+{
+    if (table->ring.n < MIN_N_OF_PARTS) {
+        return 1;
+    }
+    const avx2_pass p = avx2_pass_of(table, 0);
+    return first_pass_of(&p, table).nodes;
+}
+
+void ntt_forward_first_avx2(uint64_t *a, const ntt_table *table)
+{
+    if (table->ring.n >= MIN_N_OF_PARTS) {
+        const avx2_pass p = avx2_pass_of(table, 0);
+        const first_pass first = first_pass_of(&p, table);
+        forward_first(a, &p, &first);
+    }
+}
+
+void ntt_forward_part_avx2(uint64_t *a, const ntt_table *table, size_t part,
+                           const uint64_t *const soon[2])
+{
+    (void)soon; /* gains nothing here */
+    if (table->ring.n < MIN_N_OF_PARTS) {
+        ntt_forward_avx2(a, table);
+        return;
+    }
+    const avx2_pass p = avx2_pass_of(table, 0);
+    const first_pass first = first_pass_of(&p, table);
+    forward_part(a, &p, &first, part);
 }
 
 #endif

@@ -25,6 +25,7 @@ typedef struct run {
     ifma_twiddles twiddles;
     vec start; /* log2 N·q */
     size_t n;
+    const uint64_t *soon[2]; /* to be fetched, or NULL */
 } run;
 
 /* Which values a layer takes. */
@@ -213,6 +214,18 @@ static IFMA_INLINE void last_six(vec x[8], vec y[8], const uint64_t *record,
     layer_last(y, next, f, in);
 }
 
+/* Fetches what is needed soon for two blocks of 64 values from number `block`
+ * on, into the second-level cache. */
+static IFMA_INLINE void fetch_soon(const run *r, size_t block)
+{
+    UNROLL
+    for (size_t i = 0; i < 2 * IFMA_BLOCK; i += 8) {
+        const size_t at = block * IFMA_BLOCK + i;
+        _mm_prefetch((const char *)(r->soon[0] + at), _MM_HINT_T1);
+        _mm_prefetch((const char *)(r->soon[1] + at), _MM_HINT_T1);
+    }
+}
+
 /* The last six layers of `count` blocks of 64 values, an even number. */
 static IFMA_INLINE void last(uint64_t *a, size_t block, size_t count,
                              const run *r, range in)
@@ -221,6 +234,9 @@ static IFMA_INLINE void last(uint64_t *a, size_t block, size_t count,
     const uint64_t *record = r->twiddles.record + block * IFMA_RECORD_WORDS;
     for (size_t b = 0; b < count; b += 2) {
         vec x[8], y[8];
+        if (r->soon[0] != NULL) {
+            fetch_soon(r, block + b);
+        }
         UNROLL
         for (size_t i = 0; i < 8; i++) {
             x[i] = vec_load(a + 8 * i);
@@ -302,19 +318,65 @@ static void descend(uint64_t *a, size_t node, size_t len, const run *r,
     }
 }
 
+static run run_of(const ntt_table *table)
+{
+    return (run){.field = ifma_field_of(&table->mod),
+                 .twiddles = ifma_twiddles_of(table, 0),
+                 .start = vec_set((uint64_t)table->ring.log2_n * table->mod.q),
+                 .n = table->ring.n};
+}
+
+static const passes *passes_of(const ntt_table *table)
+{
+    return ifma_is_narrow(table) ? &narrow_passes : &wide_passes;
+}
+
 void ntt_forward_ifma(uint64_t *a, const ntt_table *table)
 {
     if (table->ring.log2_n < IFMA_MIN_LOG2_N) {
         ntt_forward_portable(a, table);
         return;
     }
-    const passes *p = ifma_is_narrow(table) ? &narrow_passes : &wide_passes;
-    const run r = {.field = ifma_field_of(&table->mod),
-                   .twiddles = ifma_twiddles_of(table, 0),
-                   .start =
-                       vec_set((uint64_t)table->ring.log2_n * table->mod.q),
-                   .n = table->ring.n};
+    const run r = run_of(table);
+    const passes *p = passes_of(table);
     descend(a, 1, r.n, &r, p, p->first);
+}
+
+/* Below this, transforms of several polynomials stay in the cache as a whole.
+ * Above, parts of the first pass are blocks with passes of their own. */
+#define MIN_N_OF_PARTS 4096
+
+size_t ntt_forward_parts_ifma(const ntt_table *table)
+{
+    const size_t n = table->ring.n;
+    return n < MIN_N_OF_PARTS ? 1 : ifma_parts(n);
+}
+
+void ntt_forward_first_ifma(uint64_t *a, const ntt_table *table)
+{
+    const size_t parts = ntt_forward_parts_ifma(table);
+    if (parts > 1) {
+        const run r = run_of(table);
+        passes_of(table)->first[parts / 8](a, 1, r.n, &r);
+    }
+}
+
+void ntt_forward_part_ifma(uint64_t *a, const ntt_table *table, size_t part,
+                           const uint64_t *const soon[2])
+{
+    const size_t parts = ntt_forward_parts_ifma(table);
+    if (parts == 1) {
+        ntt_forward_ifma(a, table);
+        return;
+    }
+    run r = run_of(table);
+    if (soon != NULL) {
+        r.soon[0] = soon[0];
+        r.soon[1] = soon[1];
+    }
+    const passes *p = passes_of(table);
+    const size_t len = r.n / parts;
+    descend(a + part * len, parts + part, len, &r, p, p->next);
 }
 
 #endif

@@ -283,26 +283,55 @@ size_t rns_divide_scratch(const rns_divider *divider, const rns_ring *ring)
     return ((size_t)divider->converter->from.count + 1) * ring->stride;
 }
 
-void rns_divide_limbs(const rns_divider *divider, const rns_ring *ring,
-                      uint64_t *out, const uint64_t *const *keep_in,
-                      const uint64_t *const *by_in, uint64_t *scratch)
+/* The limb of a dividend that is converted: out = (keep - lifted)/M modulo
+ * keep.id[t], for all dividends, column by column. */
+static void divide_limb(const rns_divider *divider, const rns_ring *ring,
+                        const rns_dividend *dividend, int count,
+                        uint64_t *scratch, int t)
 {
     const rns_converter *c = divider->converter;
-    const size_t n = ring->ring.n;
-    for (int i = 0; i < c->from.count; i++) {
-        uint64_t *y = scratch + (size_t)i * ring->stride;
-        const rns_limb *limb = &ring->limb[c->from.id[i]];
-        memcpy(y, by_in[i], n * sizeof *y);
-        limb->kernels.inverse(y, limb->table, c->scale_in[i]);
+    const rns_limb *limb = &ring->limb[c->to.id[t]];
+    const size_t each = rns_divide_scratch(divider, ring);
+    const size_t at_lifted = (size_t)c->from.count * ring->stride;
+    for (int k = 0; k < count; k++) {
+        uint64_t *y = scratch + (size_t)k * each;
+        rns_convert_limb(c, ring, y + at_lifted, y, t);
+        limb->kernels.forward_first(y + at_lifted, limb->table);
     }
-    uint64_t *lifted = scratch + (size_t)c->from.count * ring->stride;
+    const size_t parts = limb->kernels.forward_parts(limb->table);
+    const size_t columns = ring->ring.n / parts;
+    for (size_t part = 0; part < parts; part++) {
+        const size_t at = part * columns;
+        for (int k = 0; k < count; k++) {
+            uint64_t *lifted = scratch + (size_t)k * each + at_lifted;
+            /* The division reads and writes these next. */
+            const uint64_t *const soon[2] = {dividend[k].keep_in[t],
+                                             dividend[k].out +
+                                                 (size_t)t * ring->stride};
+            limb->kernels.forward_part(lifted, limb->table, part, soon);
+            limb->kernels.sub_mul_scalar(
+                dividend[k].out + (size_t)t * ring->stride + at,
+                dividend[k].keep_in[t] + at, lifted + at, divider->inverse[t],
+                columns, &limb->table->mod);
+        }
+    }
+}
+
+void rns_divide_each(const rns_divider *divider, const rns_ring *ring,
+                     const rns_dividend *dividend, int count, uint64_t *scratch)
+{
+    const rns_converter *c = divider->converter;
+    const size_t each = rns_divide_scratch(divider, ring);
+    for (int i = 0; i < c->from.count; i++) {
+        const rns_limb *limb = &ring->limb[c->from.id[i]];
+        for (int k = 0; k < count; k++) {
+            uint64_t *y = scratch + (size_t)k * each + (size_t)i * ring->stride;
+            memcpy(y, dividend[k].by_in[i], ring->ring.n * sizeof *y);
+            limb->kernels.inverse(y, limb->table, c->scale_in[i]);
+        }
+    }
     for (int t = 0; t < c->to.count; t++) {
-        const rns_limb *limb = &ring->limb[c->to.id[t]];
-        rns_convert_limb(c, ring, lifted, scratch, t);
-        limb->kernels.forward(lifted, limb->table);
-        limb->kernels.sub_mul_scalar(out + (size_t)t * ring->stride, keep_in[t],
-                                     lifted, divider->inverse[t], n,
-                                     &limb->table->mod);
+        divide_limb(divider, ring, dividend, count, scratch, t);
     }
 }
 
@@ -310,13 +339,12 @@ void rns_divide(const rns_divider *divider, const rns_ring *ring, uint64_t *out,
                 const uint64_t *keep_in, const uint64_t *by_in,
                 uint64_t *scratch)
 {
-    const uint64_t *keep[RNS_MAX_LIMBS];
-    const uint64_t *by[RNS_MAX_LIMBS];
+    rns_dividend dividend = {.out = out};
     for (int i = 0; i < divider->converter->to.count; i++) {
-        keep[i] = keep_in + (size_t)i * ring->stride;
+        dividend.keep_in[i] = keep_in + (size_t)i * ring->stride;
     }
     for (int i = 0; i < divider->converter->from.count; i++) {
-        by[i] = by_in + (size_t)i * ring->stride;
+        dividend.by_in[i] = by_in + (size_t)i * ring->stride;
     }
-    rns_divide_limbs(divider, ring, out, keep, by, scratch);
+    rns_divide_each(divider, ring, &dividend, 1, scratch);
 }

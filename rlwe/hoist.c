@@ -48,7 +48,16 @@ void rlwe_hoist_decompose(const rlwe_switcher *switcher,
     rlwe_scale_digits(switcher, context, y, x, NULL);
     *digits = (rlwe_digits){.x = x, .lifted = lifted};
     for (int m = 0; m < switcher->all.count; m++) {
-        rlwe_lift_digits(switcher, context, lifted, y, switcher->all.id[m]);
+        const int id = switcher->all.id[m];
+        const rns_limb *limb = &context->ring->limb[id];
+        const int count = rlwe_convert_digits(switcher, context, lifted, y, id);
+        const size_t parts = limb->kernels.forward_parts(limb->table);
+        for (size_t part = 0; part < parts; part++) {
+            for (int i = 0; i < count; i++) {
+                limb->kernels.forward_part(poly_limb(context->ring, lifted, i),
+                                           limb->table, part, NULL);
+            }
+        }
         lifted += poly_words(context->ring, lifted_count(switcher, context, m));
     }
     sotto_arena_release(arena, mark);
@@ -209,10 +218,21 @@ void rlwe_hoist_divide(const rlwe_switcher *switcher,
                        const rlwe_context *context, uint64_t *out,
                        const uint64_t *u, sotto_arena *arena)
 {
+    const rns_ring *ring = context->ring;
+    const rns_converter *down = switcher->down->converter;
     const size_t mark = sotto_arena_mark(arena);
     uint64_t *scratch = sotto_arena_take(
-        arena, rlwe_divide_acc_words(switcher, context), sizeof *scratch);
+        arena, rns_divide_scratch(switcher->down, ring), sizeof *scratch);
     SOTTO_ASSERT(scratch != NULL);
-    rlwe_divide_acc(switcher, context, out, u, scratch);
+    rns_dividend dividend = {.out = out};
+    for (int i = 0; i < down->to.count; i++) {
+        const int at = rns_set_find(&switcher->all, down->to.id[i]);
+        dividend.keep_in[i] = poly_limb_const(ring, u, at);
+    }
+    for (int i = 0; i < down->from.count; i++) {
+        const int at = rns_set_find(&switcher->all, down->from.id[i]);
+        dividend.by_in[i] = poly_limb_const(ring, u, at);
+    }
+    rns_divide_each(switcher->down, ring, &dividend, 1, scratch);
     sotto_arena_release(arena, mark);
 }

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT
  * Hybrid key switching. Evaluation touches public data only.
  *
- * One pass over the moduli of level ∪ special, and for each modulus over the
- * digits: the key is read front to back once, and a digit's limb is used while
- * it is in the cache.
+ * One pass over the moduli of level ∪ special, those that the division removes
+ * first. Their sums are turned into what the division subtracts; then each
+ * modulus that is kept goes from its digits to its result in one step, and by
+ * columns, so that sums never leave the cache. The key is read once.
  *
- *     work   y       the input's limbs, digit by digit, scaled, coefficients
+ *     work   y       the inputs' limbs, digit by digit, scaled, coefficients
  *            lifted  one limb of each digit, for the present modulus
- *            extra   one limb of each output, from the second input on
- *            acc_0 | acc_1   level ∪ special, ordered: kept limbs, then those
- *                            that the division removes
+ *            turned  a limb of x and one of c after an automorphism
+ *            sum     one limb of each output
+ *            more    the same, for terms beyond the first 256
+ *            by      the removed limbs of each output, then their lift
  */
 #include "rlwe/keyswitch.h"
 
@@ -17,144 +19,33 @@
 
 #include "ntt/poly.h"
 #include "rlwe/keyswitch_internal.h"
-#include "rlwe/rlwe_internal.h"
 
-/* The limbs of digit j of a gadget that a level has. */
-static rns_set digit_limbs(const rlwe_gadget *gadget, int j,
-                           const rns_set *level)
-{
-    rns_set digit = {.count = 0};
-    for (int i = 0; i < gadget->limbs.count; i++) {
-        if (gadget->digit[i] == j) {
-            digit.id[digit.count++] = gadget->limbs.id[i];
-        }
-    }
-    return rns_set_common(&digit, level);
-}
-
-/* Words that rns_divide wants at most for a division by n_by moduli. */
+/* Words for the removed limbs of an output and one more. */
 static size_t divide_words(const rns_ring *ring, int n_by)
 {
     return poly_words(ring, n_by + 1);
-}
-
-/* The conversions of the digits that the level still has. Each digit's product
- * is that of its living limbs: what is gone plays no part in the lift. */
-static sotto_status make_digits(rlwe_switcher *switcher, const rns_ring *ring,
-                                const rns_set *level, sotto_error *err)
-{
-    const rlwe_gadget *gadget = &switcher->gadget;
-    for (int j = 0; j < gadget->n_digits; j++) {
-        const rns_set digit = digit_limbs(gadget, j, level);
-        if (digit.count == 0) {
-            continue;
-        }
-        const rns_set rest = rns_set_minus(&switcher->all, &digit);
-        SOTTO_TRY(rns_converter_new(&switcher->up[switcher->n_digits], ring,
-                                    &digit, &rest, err));
-        switcher->digit_number[switcher->n_digits] = j;
-        switcher->n_digits++;
-    }
-    return SOTTO_OK;
-}
-
-/* Fills a switcher whose gadget and levels have been checked. On failure the
- * caller frees what is there. */
-static sotto_status fill_switcher(rlwe_switcher *switcher,
-                                  const rlwe_context *context, sotto_error *err)
-{
-    const rns_ring *ring = context->ring;
-    const rlwe_gadget *gadget = &switcher->gadget;
-    const rns_set *level = rlwe_level_set(context, switcher->from);
-    const rns_set *keep = rlwe_level_set(context, switcher->to);
-    switcher->up = sotto_calloc((size_t)gadget->n_digits, sizeof *switcher->up);
-    switcher->p_residue =
-        sotto_calloc((size_t)level->count, sizeof *switcher->p_residue);
-    if (switcher->up == NULL || switcher->p_residue == NULL) {
-        return sotto_fail(err, SOTTO_ERR_MEMORY,
-                          "out of memory for key switching at level %d",
-                          switcher->from);
-    }
-    switcher->all = rns_set_union(level, &gadget->special);
-    SOTTO_TRY(make_digits(switcher, ring, level, err));
-    for (int i = 0; i < level->count; i++) {
-        switcher->p_residue[i] = rns_product_mod(
-            ring, &gadget->special, -1, rns_modulus(ring, level->id[i]));
-    }
-    /* P alone, or P and what the joined rescale removes: one division. */
-    const rns_set by = rns_set_minus(&switcher->all, keep);
-    SOTTO_TRY(rns_divider_new(&switcher->down, ring, keep, &by, err));
-    SOTTO_ASSERT(rns_divide_scratch(switcher->down, ring) <=
-                 divide_words(ring, by.count));
-    return SOTTO_OK;
-}
-
-sotto_status rlwe_switcher_new(rlwe_switcher **switcher,
-                               const rlwe_context *context,
-                               const rlwe_gadget *gadget, int from, int to,
-                               sotto_error *err)
-{
-    *switcher = NULL;
-    const rlwe_chain *chain = &context->chain;
-    SOTTO_ASSERT(from >= 0 && from < chain->n_levels);
-    if (!rns_set_contains(&gadget->limbs, rlwe_level_set(context, from))) {
-        return sotto_fail(err, SOTTO_ERR_LEVEL,
-                          "key switching at level %d: the gadget serves %d "
-                          "moduli, not all of the level's",
-                          from, gadget->limbs.count);
-    }
-    if (from != to && rlwe_chain_step(chain, from, to) == NULL) {
-        return sotto_fail(err, SOTTO_ERR_LEVEL,
-                          "key switching with a rescale from level %d to level "
-                          "%d, which the parameters do not list",
-                          from, to);
-    }
-    rlwe_switcher *made = sotto_calloc(1, sizeof *made);
-    if (made == NULL) {
-        return sotto_fail(err, SOTTO_ERR_MEMORY,
-                          "out of memory for key switching at level %d", from);
-    }
-    made->gadget = *gadget;
-    made->from = from;
-    made->to = to;
-    const sotto_status status = fill_switcher(made, context, err);
-    if (status != SOTTO_OK) {
-        rlwe_switcher_free(made);
-        return status;
-    }
-    *switcher = made;
-    return SOTTO_OK;
-}
-
-void rlwe_switcher_free(rlwe_switcher *switcher)
-{
-    if (switcher == NULL) {
-        return;
-    }
-    for (int d = 0; d < switcher->n_digits; d++) {
-        rns_converter_free(switcher->up[d]);
-    }
-    rns_divider_free(switcher->down);
-    sotto_free(switcher->up);
-    sotto_free(switcher->p_residue);
-    sotto_free(switcher);
 }
 
 /* Scratch of one call; see the top of the file. */
 typedef struct switch_work {
     uint64_t *y;
     uint64_t *lifted;
-    uint64_t *extra;
-    uint64_t *acc[2];
-    uint64_t *divide;
+    uint64_t *turned;
+    uint64_t *sum[2];
+    uint64_t *more[2];
+    uint64_t *by[2]; /* n_by limbs and one more */
 } switch_work;
 
-/* Words for a gadget and a level with this many limbs; n_by moduli removed. */
-static size_t work_words(const rns_ring *ring, int n_limbs, int n_digits,
-                         int n_all, int n_by)
+/* Most inputs: those of a ciphertext of most components. */
+#define MAX_INPUTS (RLWE_MAX_COMPONENTS - RLWE_MIN_COMPONENTS)
+
+/* Words for n_x inputs under a gadget at a level with this many limbs; n_by
+ * moduli are removed. */
+static size_t work_words(const rns_ring *ring, int n_x, int n_limbs,
+                         int n_digits, int n_by)
 {
-    return poly_words(ring, n_limbs + n_digits + 2 + 2 * n_all) +
-           divide_words(ring, n_by);
+    return poly_words(ring, n_x * (n_limbs + n_digits) + 6) +
+           2 * divide_words(ring, n_by);
 }
 
 size_t rlwe_switch_scratch(const rlwe_context *context)
@@ -166,9 +57,9 @@ size_t rlwe_switch_scratch(const rlwe_context *context)
         /* No level has more limbs, no division removes more than all but one.
          */
         const int n_limbs = gadget->limbs.count;
-        const int n_all = n_limbs + gadget->special.count;
-        const size_t words = work_words(context->ring, n_limbs,
-                                        gadget->n_digits, n_all, n_all - 1);
+        const size_t words =
+            work_words(context->ring, MAX_INPUTS, n_limbs, gadget->n_digits,
+                       n_limbs + gadget->special.count - 1);
         if (words > most) {
             most = words;
         }
@@ -178,24 +69,25 @@ size_t rlwe_switch_scratch(const rlwe_context *context)
 
 /* One block, cut up: a limb is a whole number of cache lines. */
 static switch_work take_work(const rlwe_switcher *switcher,
-                             const rlwe_context *context, sotto_arena *arena)
+                             const rlwe_context *context, int n_x,
+                             sotto_arena *arena)
 {
     const rns_ring *ring = context->ring;
     const int n_limbs = rlwe_level_set(context, switcher->from)->count;
-    const int n_digits = switcher->n_digits;
-    const int n_all = switcher->all.count;
-    uint64_t *at =
-        sotto_arena_take(arena,
-                         work_words(ring, n_limbs, n_digits, n_all,
-                                    switcher->down->converter->from.count),
-                         sizeof *at);
+    const int n_by = switcher->down->converter->from.count;
+    uint64_t *at = sotto_arena_take(
+        arena, work_words(ring, n_x, n_limbs, switcher->n_digits, n_by),
+        sizeof *at);
     SOTTO_ASSERT(at != NULL);
     switch_work work = {.y = at};
-    work.lifted = work.y + poly_words(ring, n_limbs);
-    work.extra = work.lifted + poly_words(ring, n_digits);
-    work.acc[0] = work.extra + poly_words(ring, 2);
-    work.acc[1] = work.acc[0] + poly_words(ring, n_all);
-    work.divide = work.acc[1] + poly_words(ring, n_all);
+    work.lifted = work.y + poly_words(ring, n_x * n_limbs);
+    work.turned = work.lifted + poly_words(ring, n_x * switcher->n_digits);
+    work.sum[0] = work.turned + poly_words(ring, 2);
+    work.sum[1] = work.sum[0] + poly_words(ring, 1);
+    work.more[0] = work.sum[1] + poly_words(ring, 1);
+    work.more[1] = work.more[0] + poly_words(ring, 1);
+    work.by[0] = work.more[1] + poly_words(ring, 1);
+    work.by[1] = work.by[0] + divide_words(ring, n_by);
     return work;
 }
 
@@ -242,22 +134,24 @@ int rlwe_place_digits(const rlwe_switcher *switcher,
     return own;
 }
 
-void rlwe_lift_digits(const rlwe_switcher *switcher,
-                      const rlwe_context *context, uint64_t *lifted,
-                      const uint64_t *y, int id)
+int rlwe_convert_digits(const rlwe_switcher *switcher,
+                        const rlwe_context *context, uint64_t *lifted,
+                        const uint64_t *y, int id)
 {
     const rns_ring *ring = context->ring;
     const rns_limb *limb = &ring->limb[id];
+    int count = 0;
     for (int d = 0; d < switcher->n_digits; d++) {
         const rns_converter *up = switcher->up[d];
         const int to = rns_set_find(&up->to, id);
         if (to >= 0) {
-            rns_convert_limb(up, ring, lifted, y, to);
-            limb->kernels.forward(lifted, limb->table);
-            lifted += ring->stride;
+            uint64_t *out = poly_limb(ring, lifted, count++);
+            rns_convert_limb(up, ring, out, y, to);
+            limb->kernels.forward_first(out, limb->table);
         }
         y += poly_words(ring, up->from.count);
     }
+    return count;
 }
 
 void rlwe_key_rows(const rlwe_switcher *switcher, const rlwe_context *context,
@@ -276,122 +170,213 @@ void rlwe_key_rows(const rlwe_switcher *switcher, const rlwe_context *context,
 typedef struct switch_job {
     const rlwe_switcher *switcher;
     const rlwe_context *context;
-    const switch_work *work;
-    const uint32_t *map;  /* an automorphism of x and c before, or NULL */
+    switch_work work;
+    const uint32_t *map;  /* an automorphism of x and c_0 before (then n_x is
+                           * 1 and c_1 NULL), or NULL */
     const uint64_t *c[2]; /* added times P, or NULL */
+    const uint64_t *const *x;
+    const rlwe_switch_key *const *key;
+    int n_x;
 } switch_job;
 
-/* (r_0, r_1) = Σ_j digit_j(x)·(b_j, a_j) modulo one modulus. */
-static void product_limb(const switch_job *job, uint64_t *r_0, uint64_t *r_1,
-                         const uint64_t *x, const rlwe_switch_key *key, int id)
-{
-    const rlwe_switcher *switcher = job->switcher;
-    const rns_ring *ring = job->context->ring;
-    const rns_limb *limb = &ring->limb[id];
-    const size_t n = ring->ring.n;
-    uint64_t *lifted = job->work->lifted;
-    const uint64_t *digit[RNS_MAX_LIMBS];
-    const uint64_t *b[RNS_MAX_LIMBS];
-    const uint64_t *a[RNS_MAX_LIMBS];
-    const int own =
-        rlwe_place_digits(switcher, job->context, digit, lifted, x, id);
-    rlwe_lift_digits(switcher, job->context, lifted, job->work->y, id);
-    if (own >= 0 && job->map != NULL) {
-        uint64_t *turned = poly_limb(ring, lifted, switcher->n_digits - 1);
-        limb->kernels.permute(turned, digit[own], job->map, n);
-        digit[own] = turned;
-    }
-    rlwe_key_rows(switcher, job->context, b, a, key, id);
-    limb->kernels.inner_product(r_0, r_1, digit, b, a,
-                                (size_t)switcher->n_digits, n,
-                                &limb->table->mod);
-}
+/* Terms that one inner product takes. */
+#define MAX_TERMS 256
 
-/* acc += P·c modulo the m-th modulus; nothing modulo the special moduli, which
- * divide P. */
-static void add_scaled(const switch_job *job, uint64_t *acc, const uint64_t *c,
-                       int m)
-{
-    const rns_ring *ring = job->context->ring;
-    const rlwe_switcher *switcher = job->switcher;
-    const int id = switcher->all.id[m];
-    const rns_limb *limb = &ring->limb[id];
-    const int at =
-        rns_set_find(rlwe_level_set(job->context, switcher->from), id);
-    if (c == NULL || at < 0) {
-        return;
-    }
-    const uint64_t *in = poly_limb_const(ring, c, at);
-    if (job->map != NULL) {
-        limb->kernels.permute(job->work->extra, in, job->map, ring->ring.n);
-        in = job->work->extra;
-    }
-    limb->kernels.mul_scalar_add(acc, in, switcher->p_residue[at], ring->ring.n,
-                                 &limb->table->mod);
-}
+/* One modulus of a job, by columns. */
+typedef struct limb_job {
+    const rns_limb *limb;
+    int n_terms; /* digits of all inputs */
+    const uint64_t *x[MAX_INPUTS * RNS_MAX_LIMBS];
+    const uint64_t *b[MAX_INPUTS * RNS_MAX_LIMBS];
+    const uint64_t *a[MAX_INPUTS * RNS_MAX_LIMBS];
+    int n_lifted;         /* transforms to finish: limbs of work.lifted … */
+    uint64_t *lift[2];    /* … and these two, to subtract; or NULL */
+    const uint64_t *c[2]; /* added times p_residue, or NULL */
+    uint64_t p_residue;
+    uint64_t divisor_inverse;
+    uint64_t *out[2]; /* for the result; a removed modulus: for the sum */
+} limb_job;
 
-/* Adds the product for one input to the accumulators; the first one sets them
- * and adds c. */
-static void add_product(const switch_job *job, const uint64_t *x,
-                        const rlwe_switch_key *key, bool is_first)
+/* (r_0, r_1) = Σ digit·(b, a) in some columns. */
+static void sum_columns(const switch_job *job, const limb_job *l,
+                        uint64_t *const r[2], size_t at, size_t count)
 {
-    const rlwe_switcher *switcher = job->switcher;
-    const switch_work *work = job->work;
-    const rns_ring *ring = job->context->ring;
-    const size_t n = ring->ring.n;
-    SOTTO_ASSERT(rlwe_gadget_equal(&key->gadget, &switcher->gadget));
-    rlwe_scale_digits(switcher, job->context, work->y, x, job->map);
-    for (int m = 0; m < switcher->all.count; m++) {
-        const int id = switcher->all.id[m];
-        uint64_t *acc_0 = poly_limb(ring, work->acc[0], m);
-        uint64_t *acc_1 = poly_limb(ring, work->acc[1], m);
-        if (is_first) {
-            product_limb(job, acc_0, acc_1, x, key, id);
-            add_scaled(job, acc_0, job->c[0], m);
-            add_scaled(job, acc_1, job->c[1], m);
-            continue;
+    const zq_modulus *mod = &l->limb->table->mod;
+    for (int first = 0; first < l->n_terms; first += MAX_TERMS) {
+        const uint64_t *x[MAX_TERMS], *b[MAX_TERMS], *a[MAX_TERMS];
+        const int left = l->n_terms - first;
+        const int n = left < MAX_TERMS ? left : MAX_TERMS;
+        for (int i = 0; i < n; i++) {
+            const int d = first + i;
+            x[i] = l->x[d] + at;
+            b[i] = l->b[d] + at;
+            a[i] = l->a[d] + at;
         }
-        uint64_t *extra_0 = poly_limb(ring, work->extra, 0);
-        uint64_t *extra_1 = poly_limb(ring, work->extra, 1);
-        product_limb(job, extra_0, extra_1, x, key, id);
-        const rns_limb *limb = &ring->limb[id];
-        limb->kernels.add(acc_0, acc_0, extra_0, n, &limb->table->mod);
-        limb->kernels.add(acc_1, acc_1, extra_1, n, &limb->table->mod);
+        uint64_t *const *to = first == 0 ? r : job->work.more;
+        l->limb->kernels.inner_product(to[0], to[1], x, b, a, (size_t)n, count,
+                                       mod);
+        for (int k = 0; k < 2 && first != 0; k++) {
+            l->limb->kernels.add(r[k], r[k], to[k], count, mod);
+        }
     }
 }
 
-size_t rlwe_divide_acc_words(const rlwe_switcher *switcher,
-                             const rlwe_context *context)
+/* One part of all transforms. Each of them fetches rows of the key, the lifts
+ * those of digits that need no transform. */
+static void transform_part(const switch_job *job, const limb_job *l,
+                           size_t part)
 {
-    return divide_words(context->ring, switcher->down->converter->from.count);
+    const rns_limb *limb = l->limb;
+    int next = 0;
+    for (int i = 0; i < l->n_lifted + 2; i++) {
+        uint64_t *a = i < l->n_lifted
+                          ? poly_limb(job->context->ring, job->work.lifted, i)
+                          : l->lift[i - l->n_lifted];
+        if (a != NULL) {
+            const bool fetch = next < l->n_terms;
+            const uint64_t *const soon[2] = {fetch ? l->b[next] : NULL,
+                                             fetch ? l->a[next] : NULL};
+            limb->kernels.forward_part(a, limb->table, part, soon);
+            next++;
+        }
+    }
 }
 
-void rlwe_divide_acc(const rlwe_switcher *switcher, const rlwe_context *context,
-                     uint64_t *out, const uint64_t *acc, uint64_t *scratch)
+/* Everything from transforms on, in some columns. */
+static void finish_columns(const switch_job *job, const limb_job *l,
+                           size_t part, size_t count)
 {
-    const rns_ring *ring = context->ring;
+    const ntt_kernels *kernels = &l->limb->kernels;
+    const zq_modulus *mod = &l->limb->table->mod;
+    const size_t at = part * count;
+    transform_part(job, l, part);
+    uint64_t *r[2];
+    for (int k = 0; k < 2; k++) {
+        r[k] = l->lift[k] != NULL ? job->work.sum[k] : l->out[k] + at;
+    }
+    sum_columns(job, l, r, at, count);
+    for (int k = 0; k < 2; k++) {
+        if (l->c[k] != NULL) {
+            kernels->mul_scalar_add(r[k], l->c[k] + at, l->p_residue, count,
+                                    mod);
+        }
+    }
+    /* Inputs may be outputs: in these columns all have been read by now. */
+    for (int k = 0; k < 2 && l->lift[k] != NULL; k++) {
+        kernels->sub_mul_scalar(l->out[k] + at, r[k], l->lift[k] + at,
+                                l->divisor_inverse, count, mod);
+    }
+}
+
+/* σ(a), in one of the limbs for it unless σ is the identity. */
+static const uint64_t *turn(const switch_job *job, const rns_limb *limb, int at,
+                            const uint64_t *a)
+{
+    if (job->map == NULL) {
+        return a;
+    }
+    const rns_ring *ring = job->context->ring;
+    uint64_t *to = poly_limb(ring, job->work.turned, at);
+    limb->kernels.permute(to, a, job->map, ring->ring.n);
+    return to;
+}
+
+/* Fills in the terms of one modulus and begins their transforms. */
+static void begin_terms(const switch_job *job, limb_job *l, int id)
+{
+    const rlwe_switcher *switcher = job->switcher;
+    const rns_ring *ring = job->context->ring;
+    const rns_set *level = rlwe_level_set(job->context, switcher->from);
+    l->limb = &ring->limb[id];
+    for (int i = 0; i < job->n_x; i++) {
+        uint64_t *lifted = poly_limb(ring, job->work.lifted, l->n_lifted);
+        const int own = rlwe_place_digits(
+            switcher, job->context, l->x + l->n_terms, lifted, job->x[i], id);
+        if (own >= 0) {
+            const uint64_t **limb = &l->x[l->n_terms + own];
+            *limb = turn(job, l->limb, 0, *limb);
+        }
+        rlwe_key_rows(switcher, job->context, l->b + l->n_terms,
+                      l->a + l->n_terms, job->key[i], id);
+        l->n_lifted += rlwe_convert_digits(
+            switcher, job->context, lifted,
+            poly_limb_const(ring, job->work.y, i * level->count), id);
+        l->n_terms += switcher->n_digits;
+    }
+    /* P·c is nothing modulo the special moduli, which divide P. */
+    const int at = rns_set_find(level, id);
+    for (int k = 0; k < 2 && at >= 0; k++) {
+        if (job->c[k] != NULL) {
+            const uint64_t *c = poly_limb_const(ring, job->c[k], at);
+            l->c[k] = turn(job, l->limb, 1, c);
+            l->p_residue = switcher->p_residue[at];
+        }
+    }
+}
+
+static void finish_limb(const switch_job *job, const limb_job *l)
+{
+    const size_t parts = l->limb->kernels.forward_parts(l->limb->table);
+    for (size_t part = 0; part < parts; part++) {
+        finish_columns(job, l, part, job->context->ring->ring.n / parts);
+    }
+}
+
+/* The i-th removed modulus: both sums, ready to be converted. */
+static void remove_limb(const switch_job *job, int i)
+{
+    const rns_ring *ring = job->context->ring;
+    const rns_converter *down = job->switcher->down->converter;
+    limb_job l = {.n_terms = 0};
+    begin_terms(job, &l, down->from.id[i]);
+    l.out[0] = poly_limb(ring, job->work.by[0], i);
+    l.out[1] = poly_limb(ring, job->work.by[1], i);
+    finish_limb(job, &l);
+    for (int k = 0; k < 2; k++) {
+        l.limb->kernels.inverse(l.out[k], l.limb->table, down->scale_in[i]);
+    }
+}
+
+/* The t-th kept modulus, all the way. */
+static void keep_limb(const switch_job *job, uint64_t *const out[2], int t)
+{
+    const rns_ring *ring = job->context->ring;
+    const rns_divider *divider = job->switcher->down;
+    const rns_converter *down = divider->converter;
+    limb_job l = {.divisor_inverse = divider->inverse[t]};
+    begin_terms(job, &l, down->to.id[t]);
+    for (int k = 0; k < 2; k++) {
+        l.out[k] = poly_limb(ring, out[k], t);
+        l.lift[k] = poly_limb(ring, job->work.by[k], down->from.count);
+        rns_convert_limb(down, ring, l.lift[k], job->work.by[k], t);
+        l.limb->kernels.forward_first(l.lift[k], l.limb->table);
+    }
+    finish_limb(job, &l);
+}
+
+/* Runs a job. Where an input is an output, it is still whole: a limb of an
+ * output is written last of its modulus, moduli rise, and the limb of an input
+ * that lies there has the same modulus or a smaller one, or a removed one. */
+static void run_job(const switch_job *job, uint64_t *out_0, uint64_t *out_1)
+{
+    const rlwe_switcher *switcher = job->switcher;
+    const rns_ring *ring = job->context->ring;
+    const int n_limbs = rlwe_level_set(job->context, switcher->from)->count;
     const rns_converter *down = switcher->down->converter;
-    const uint64_t *keep[RNS_MAX_LIMBS];
-    const uint64_t *by[RNS_MAX_LIMBS];
-    for (int i = 0; i < down->to.count; i++) {
-        keep[i] = poly_limb_const(ring, acc,
-                                  rns_set_find(&switcher->all, down->to.id[i]));
+    uint64_t *const out[2] = {out_0, out_1};
+    for (int i = 0; i < job->n_x; i++) {
+        SOTTO_ASSERT(
+            rlwe_gadget_equal(&job->key[i]->gadget, &switcher->gadget));
+        rlwe_scale_digits(switcher, job->context,
+                          poly_limb(ring, job->work.y, i * n_limbs), job->x[i],
+                          job->map);
     }
     for (int i = 0; i < down->from.count; i++) {
-        by[i] = poly_limb_const(ring, acc,
-                                rns_set_find(&switcher->all, down->from.id[i]));
+        remove_limb(job, i);
     }
-    rns_divide_limbs(switcher->down, ring, out, keep, by, scratch);
-}
-
-/* The divisions, when all inputs have been read: they may be outputs. */
-static void divide_both(const switch_job *job, uint64_t *out_0, uint64_t *out_1)
-{
-    const switch_work *work = job->work;
-    rlwe_divide_acc(job->switcher, job->context, out_0, work->acc[0],
-                    work->divide);
-    rlwe_divide_acc(job->switcher, job->context, out_1, work->acc[1],
-                    work->divide);
+    for (int t = 0; t < down->to.count; t++) {
+        keep_limb(job, out, t);
+    }
 }
 
 void rlwe_switch(const rlwe_switcher *switcher, const rlwe_context *context,
@@ -399,17 +384,16 @@ void rlwe_switch(const rlwe_switcher *switcher, const rlwe_context *context,
                  const uint64_t *c_1, const uint64_t *const *x,
                  const rlwe_switch_key *const *key, int n_x, sotto_arena *arena)
 {
-    SOTTO_ASSERT(n_x >= 1 && out_0 != out_1);
+    SOTTO_ASSERT(n_x >= 1 && n_x <= MAX_INPUTS && out_0 != out_1);
     const size_t mark = sotto_arena_mark(arena);
-    const switch_work work = take_work(switcher, context, arena);
     const switch_job job = {.switcher = switcher,
                             .context = context,
-                            .work = &work,
-                            .c = {c_0, c_1}};
-    for (int i = 0; i < n_x; i++) {
-        add_product(&job, x[i], key[i], i == 0);
-    }
-    divide_both(&job, out_0, out_1);
+                            .work = take_work(switcher, context, n_x, arena),
+                            .c = {c_0, c_1},
+                            .x = x,
+                            .key = key,
+                            .n_x = n_x};
+    run_job(&job, out_0, out_1);
     sotto_arena_release(arena, mark);
 }
 
@@ -421,13 +405,14 @@ void rlwe_switch_turned(const rlwe_switcher *switcher,
 {
     SOTTO_ASSERT(out_0 != out_1);
     const size_t mark = sotto_arena_mark(arena);
-    const switch_work work = take_work(switcher, context, arena);
     const switch_job job = {.switcher = switcher,
                             .context = context,
-                            .work = &work,
+                            .work = take_work(switcher, context, 1, arena),
                             .map = map,
-                            .c = {c_0, NULL}};
-    add_product(&job, x, key, true);
-    divide_both(&job, out_0, out_1);
+                            .c = {c_0, NULL},
+                            .x = &x,
+                            .key = &key,
+                            .n_x = 1};
+    run_job(&job, out_0, out_1);
     sotto_arena_release(arena, mark);
 }
