@@ -159,8 +159,8 @@ double nn_draft_excess(const nn_draft *draft, const nn_search *search);
 double nn_draft_price(const nn_draft *draft);
 
 /* Finds the best drafts for ring degrees log2_n in [first, last], each with
- * other places of rescales or relinearisations or another degree, cheapest
- * first.
+ * other places of rescales or another degree, or one without keys beside one
+ * with them, cheapest first.
  * shape: best [NN_PLAN_CHOICES]; *n_best of them are filled, at least one.
  * error: SOTTO_ERR_LEVEL with what is needed and the cheapest fix. */
 sotto_status nn_draft_search(nn_draft *best, int *n_best,

@@ -112,7 +112,10 @@ static sotto_status find_group(nn_plan *plan, found_moduli *found,
     double missed = 0;
     for (int i = 0; i < group->count; i++) {
         const double want = nn_prime_group_bits(&sized, i);
-        found->target[found->n++] = want + missed / (group->count - i);
+        const double target = want + missed / (group->count - i);
+        found->target[found->n++] =
+            fmin(fmax(target, rlwe_moduli_min_log2(found->log2_n)),
+                 rlwe_moduli_max_log2(found->log2_n));
         SOTTO_TRY(rlwe_moduli_find(found->modulus, found->log2_n, found->target,
                                    found->n, err));
         const uint64_t q = found->modulus[found->n - 1];

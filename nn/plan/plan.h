@@ -66,7 +66,7 @@ typedef struct nn_plan_key {
 #define NN_PLAN_CHOICES 4
 
 /* One way to run the network that the search came across: the best with its
- * ring and places of rescales and relinearisations. */
+ * ring and places of rescales, with or without keys. */
 typedef struct nn_plan_choice {
     char what[128]; /* "rescale behind dense1; relinearise behind dense1", … */
     int log2_n;

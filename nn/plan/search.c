@@ -25,9 +25,11 @@
 #define MIN_TARGET_BITS 16
 #define MAX_TARGET_BITS 44
 #define KEY_PRICE 1.02
-/* Networks of up to so many steps are searched through, with up to two
- * rescales, or three. */
+/* Networks of up to so many steps are searched through, with up to so many
+ * rescales anywhere; those with more steps than the rescales could serve also
+ * by patterns. */
 #define SMALL_NETWORK 10
+#define SMALL_RESCALES 3
 #define SMALLEST_NETWORK 6
 /* Errors beyond their targets come before any price. */
 #define EXCESS_PRICE 1e30
@@ -59,16 +61,15 @@ double nn_draft_price(const nn_draft *d)
     return d->seconds * keys * (1 + 1e-4 * d->total_bits);
 }
 
-/* Whether two drafts have the same structure. */
+/* Whether two drafts differ in nothing that a reader of the list of choices
+ * wants to know: degree, places of rescales, need of keys. Where exactly to
+ * relinearise is part of a choice, the best place being kept. */
 static bool same_kind(const nn_draft *a, const nn_draft *b, int n_steps)
 {
-    bool same = a->log2_n == b->log2_n;
+    bool same = a->log2_n == b->log2_n &&
+                (a->special.count > 0) == (b->special.count > 0);
     for (int k = 0; same && k < n_steps; k++) {
-        const nn_draft_step *s = &a->step[k];
-        const nn_draft_step *t = &b->step[k];
-        same = (s->target_bits > 0) == (t->target_bits > 0) &&
-               s->relinearise == t->relinearise &&
-               s->relinearise_source == t->relinearise_source;
+        same = (a->step[k].target_bits > 0) == (b->step[k].target_bits > 0);
     }
     return same;
 }
@@ -278,7 +279,7 @@ static void vary_weights(hunt *h)
 }
 
 /* Searches through one structure: the candidate has some target wherever it
- * rescales. first: the smallest input scale; step: of the grid. */
+ * rescales. step: of the grid. */
 static void search_structure(hunt *h, int step)
 {
     bool rescales = false;
@@ -329,9 +330,8 @@ static int count_bits(unsigned x)
 static void search_small(hunt *h, int log2_n)
 {
     const int n = h->search->n_steps - 1;
-    const int most = h->search->n_steps <= SMALLEST_NETWORK ? 3 : 2;
     for (unsigned sites = 0; sites < 1u << n; sites++) {
-        if (count_bits(sites) <= most) {
+        if (count_bits(sites) <= SMALL_RESCALES) {
             search_sites(h, log2_n, sites);
         }
     }
@@ -433,9 +433,12 @@ sotto_status nn_draft_search(nn_draft *best, int *n_best,
         }
         if (search->plain_chain) {
             search_plain(&h, log2_n);
-        } else if (search->n_steps <= SMALL_NETWORK) {
+            continue;
+        }
+        if (search->n_steps <= SMALL_NETWORK) {
             search_small(&h, log2_n);
-        } else {
+        }
+        if (search->n_steps > SMALLEST_NETWORK) {
             search_deep(&h, log2_n);
         }
     }
