@@ -28,7 +28,12 @@ typedef struct stage {
     size_t n_in;
     const ckks_ct **in; /* [n_in]: ciphertexts of the sources, or … */
     ckks_ct *dropped;   /* [n_in]: … those that had to be dropped */
-    ckks_ct **out;      /* [n_out] */
+    size_t n_sources;
+    ckks_lintrans **sum;       /* [n_sources]: cells of one source; or NULL */
+    ckks_ct *summed;           /* [n_in] */
+    const ckks_ct **summed_in; /* [n_in]: what the map reads */
+    ckks_ct **summed_out;      /* [n_in]: the same */
+    ckks_ct **out;             /* [n_out] */
 } stage;
 
 struct nn_single_run {
@@ -52,6 +57,21 @@ static void free_cts(ckks_ct *ct, size_t n)
     sotto_free(ct);
 }
 
+static void free_stage(stage *st)
+{
+    for (size_t i = 0; st->sum != NULL && i < st->n_sources; i++) {
+        ckks_lintrans_free(st->sum[i]);
+    }
+    ckks_lintrans_free(st->map);
+    free_cts(st->dropped, st->n_in);
+    free_cts(st->summed, st->n_in);
+    sotto_free(st->sum);
+    sotto_free((void *)st->summed_in);
+    sotto_free(st->summed_out);
+    sotto_free((void *)st->in);
+    sotto_free(st->out);
+}
+
 void nn_single_run_free(nn_single_run *run)
 {
     if (run == NULL) {
@@ -62,10 +82,7 @@ void nn_single_run_free(nn_single_run *run)
         free_cts(run->tensor[k].ct, run->tensor[k].n);
     }
     for (size_t k = 0; run->stage != NULL && k < n_steps; k++) {
-        ckks_lintrans_free(run->stage[k].map);
-        free_cts(run->stage[k].dropped, run->stage[k].n_in);
-        sotto_free((void *)run->stage[k].in);
-        sotto_free(run->stage[k].out);
+        free_stage(&run->stage[k]);
     }
     for (int i = 0; run->ev != NULL && i < run->threads; i++) {
         ckks_evaluator_free(run->ev[i]);
@@ -140,6 +157,101 @@ static sotto_status gather_inputs(nn_single_run *run, size_t k, int level,
     return SOTTO_OK;
 }
 
+/* One in all slots: a ckks_fill_slots, arg: the number of slots. */
+static void fill_ones(void *arg, size_t index, double *slot)
+{
+    const size_t *slots = arg;
+
+    (void)index;
+    for (size_t j = 0; j < *slots; j++) {
+        slot[j] = 1;
+    }
+}
+
+/* The sums over cells of `n` ciphertexts of one source, the first of which is
+ * input number `first` of the map. */
+static sotto_status compile_sum(nn_single_run *run, size_t k, size_t source,
+                                size_t first, size_t n, double scale,
+                                const nn_single_schedule *schedule,
+                                const ckks_encoder *encoder, sotto_error *err)
+{
+    const nn_single_map *map = &run->single->map[k];
+    const uint32_t area = map->pool[0] * map->pool[1];
+    size_t slots = (size_t)1 << run->single->log2_slots;
+    ckks_diagonal *diagonal = sotto_calloc(n * area, sizeof *diagonal);
+    double *scales = sotto_calloc(n, sizeof *scales);
+    int64_t *giant = sotto_calloc(n * area, sizeof *giant); /* all 0 */
+    sotto_status status = SOTTO_ERR_MEMORY;
+
+    if (diagonal == NULL || scales == NULL || giant == NULL) {
+        (void)sotto_fail(err, status, "no memory for sums over cells");
+    } else {
+        for (size_t d = 0; d < n * area; d++) {
+            const size_t in = d / area;
+            scales[in] = scale;
+            diagonal[d] =
+                (ckks_diagonal){.out = (uint32_t)in,
+                                .in = (uint32_t)in,
+                                .rotation = nn_cell_rotation(
+                                    &map->sum_step[2 * (first + in)], map->pool,
+                                    (uint32_t)(d % area), (uint32_t)slots)};
+        }
+        const int level = source_level(run, k);
+        const ckks_lintrans_spec spec = {.n_in = n,
+                                         .n_out = n,
+                                         .n_diagonals = n * area,
+                                         .diagonal = diagonal,
+                                         .giant = giant,
+                                         .fill = fill_ones,
+                                         .arg = &slots,
+                                         .from = level,
+                                         .to = level,
+                                         .in_scale = scales,
+                                         .out_scale = scale,
+                                         .gadget = schedule->stage[k].gadget};
+        status = ckks_lintrans_new(&run->stage[k].sum[source], encoder,
+                                   run->context, &spec, err);
+    }
+    sotto_free(diagonal);
+    sotto_free(scales);
+    sotto_free(giant);
+    return status;
+}
+
+/* Sums over cells for all sources of step k, if it has any. */
+static sotto_status compile_sums(nn_single_run *run, size_t k,
+                                 const nn_single_schedule *schedule,
+                                 const ckks_encoder *encoder, sotto_error *err)
+{
+    const nn_single_map *map = &run->single->map[k];
+    stage *st = &run->stage[k];
+    size_t first = 0;
+    const uint32_t *sources = nn_affine_sources(
+        run->single->network->steps[k].affine, &st->n_sources);
+
+    if (map->pool[0] == 1 && map->pool[1] == 1) {
+        return SOTTO_OK;
+    }
+    st->sum = sotto_calloc(st->n_sources, sizeof(*st->sum));
+    st->summed_in = sotto_calloc(map->n_in, sizeof(*st->summed_in));
+    st->summed_out = sotto_calloc(map->n_in, sizeof(*st->summed_out));
+    if (st->sum == NULL || st->summed_in == NULL || st->summed_out == NULL) {
+        return sotto_fail(err, SOTTO_ERR_MEMORY, "no memory for ciphertexts");
+    }
+    SOTTO_TRY(make_cts(&st->summed, map->n_in, run->context,
+                       source_level(run, k), 2, err));
+    for (size_t i = 0; i < map->n_in; i++) {
+        st->summed_in[i] = st->summed_out[i] = &st->summed[i];
+    }
+    for (size_t i = 0; i < st->n_sources; i++) {
+        const tensor *source = &run->tensor[sources[i]];
+        SOTTO_TRY(compile_sum(run, k, i, first, source->n, source->scale,
+                              schedule, encoder, err));
+        first += source->n;
+    }
+    return SOTTO_OK;
+}
+
 /* Memory that compiling one map needs and throws away. */
 typedef struct draft {
     double *in_scale;
@@ -175,6 +287,7 @@ static sotto_status compile_map(nn_single_run *run, size_t k, draft *d,
     }
     const int from = source_level(run, k);
     SOTTO_TRY(gather_inputs(run, k, from, d->in_scale, err));
+    SOTTO_TRY(compile_sums(run, k, schedule, encoder, err));
     for (size_t i = 0; i < map->n_diagonals; i++) {
         const nn_single_diagonal *from_map = &map->diagonal[i];
         d->diagonal[i] = (ckks_diagonal){.out = from_map->out,
@@ -292,6 +405,22 @@ static sotto_status make_step(nn_single_run *run, size_t k,
                : sotto_fail_prefix(err, status, "step '%s'", step->name);
 }
 
+/* Bytes of arena for the maps of one step. */
+static size_t stage_scratch(const nn_single_run *run, size_t k)
+{
+    const stage *st = &run->stage[k];
+    size_t most = 0;
+
+    if (st->map != NULL) {
+        most = ckks_lintrans_scratch(st->map, run->threads);
+    }
+    for (size_t i = 0; st->sum != NULL && i < st->n_sources; i++) {
+        const size_t need = ckks_lintrans_scratch(st->sum[i], run->threads);
+        most = need > most ? need : most;
+    }
+    return most;
+}
+
 static sotto_status make_run(nn_single_run *run,
                              const nn_single_schedule *schedule,
                              const ckks_encoder *encoder,
@@ -309,11 +438,8 @@ static sotto_status make_run(nn_single_run *run,
                        schedule->input_level, 2, err));
     for (size_t k = 0; k < n_steps; k++) {
         SOTTO_TRY(make_step(run, k, schedule, encoder, err));
-        if (run->stage[k].map != NULL) {
-            const size_t need =
-                ckks_lintrans_scratch(run->stage[k].map, run->threads);
-            scratch = need > scratch ? need : scratch;
-        }
+        const size_t need = stage_scratch(run, k);
+        scratch = need > scratch ? need : scratch;
     }
     for (int i = 0; i < run->threads; i++) {
         SOTTO_TRY(ckks_evaluator_new(&run->ev[i], run->context, keys, err));
@@ -440,9 +566,16 @@ static sotto_status apply_affine(nn_single_run *run, size_t k, sotto_error *err)
             }
         }
     }
+    at = 0;
+    for (size_t i = 0; st->sum != NULL && i < n && status == SOTTO_OK; i++) {
+        status = ckks_lintrans_apply(st->sum[i], ev, st->summed_out + at,
+                                     st->in + at, run->pool, &run->arena);
+        at += run->tensor[sources[i]].n;
+    }
     if (status == SOTTO_OK) {
-        status = ckks_lintrans_apply(st->map, ev, st->out, st->in, run->pool,
-                                     &run->arena);
+        status = ckks_lintrans_apply(st->map, ev, st->out,
+                                     st->sum != NULL ? st->summed_in : st->in,
+                                     run->pool, &run->arena);
     }
     return status == SOTTO_OK ? status
                               : sotto_fail(err, status, "%s", ev->error.text);

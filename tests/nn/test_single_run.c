@@ -302,14 +302,13 @@ static void test_single_run_random_networks(void **state)
     assert_true(ran > (int)n / 2);
 }
 
-/* The network of the models folder with secure moduli. */
-static void model_lab(lab *l, const chain *c, double bits)
+/* A network of the models folder. */
+static void model_lab(lab *l, const char *path, const chain *c, double bits)
 {
     uint8_t *data;
     size_t len_bytes;
     *l = (lab){0};
-    CHECK(sotto_file_read(&data, &len_bytes, "models/cryptonets-mnist.onnx",
-                          (size_t)1 << 28, err));
+    CHECK(sotto_file_read(&data, &len_bytes, path, (size_t)1 << 28, err));
     CHECK(nn_onnx_read(&l->graph, data, len_bytes, err));
     CHECK(nn_network_new(&l->network, l->graph, NULL, err));
     const nn_single_options options = {.log2_slots = c->log2_n - 1, .beam = 4};
@@ -326,8 +325,23 @@ static void test_single_run_cryptonets(void **state)
     const chain c = {
         .log2_n = 13, .first = 30, .other = 26, .special = 27, .n_special = 2};
     lab l;
-    model_lab(&l, &c, 26);
+    model_lab(&l, "models/cryptonets-mnist.onnx", &c, 26);
     assert_true(check_lab(&l, "CryptoNets", digit_image(0)) < 0x1p-6);
+    lab_free(&l);
+}
+
+static void test_single_run_lenet5(void **state)
+{
+    (void)state;
+    if (getenv("SOTTO_TEST_LONG") == NULL) {
+        skip();
+    }
+    /* 36 + 9·30 + 3·41 = 429 bits. */
+    const chain c = {
+        .log2_n = 14, .first = 36, .other = 30, .special = 41, .n_special = 3};
+    lab l;
+    model_lab(&l, "models/lenet5-mnist.onnx", &c, 30);
+    assert_true(check_lab(&l, "LeNet-5", digit_image(0)) < 0x1p-6);
     lab_free(&l);
 }
 
@@ -363,6 +377,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_single_run_random_networks),
         cmocka_unit_test(test_single_run_cryptonets),
+        cmocka_unit_test(test_single_run_lenet5),
         cmocka_unit_test(test_single_run_names_missing_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
