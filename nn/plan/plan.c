@@ -286,21 +286,50 @@ sotto_status nn_plan_verify(const nn_plan *plan, const nn_network *network,
     return status;
 }
 
-/* Ciphertexts that are held at once: the largest sum of a step's sources and
- * results. */
+/* Whether step k divides or switches keys, so that what it does it does to
+ * whole ciphertexts. */
+static bool works_on_whole(const nn_plan *plan, size_t k)
+{
+    const nn_plan_step *step = &plan->step[k];
+    return step->relinearise || step->level != nn_plan_tensor_level(plan, k);
+}
+
+/* Whether tensor k is held as ciphertexts: what is between two maps that work
+ * column by column never is (nn/batch/segment.c). */
+static bool is_held(const nn_plan *plan, size_t k)
+{
+    if (k == 0 || k == (size_t)plan->n_steps || works_on_whole(plan, k - 1)) {
+        return true;
+    }
+    const nn_plan_step *next = &plan->step[k];
+    return next->relinearise_source ||
+           (next->kind == NN_STEP_SQUARE && works_on_whole(plan, k));
+}
+
+/* Bytes of tensor k, as its step leaves it before it divides. */
+static uint64_t tensor_bytes(const nn_plan *plan, const rlwe_context *context,
+                             size_t k)
+{
+    const size_t before = k == 0 ? 0 : k - 1;
+    const uint64_t n = k == 0 ? plan->n_inputs : plan->step[before].n_elements;
+    const bool switched = k > 0 && plan->step[before].relinearise;
+    const int components = nn_plan_tensor_components(plan, k) + switched;
+    return n * (uint64_t)components * sizeof(uint64_t) *
+           rlwe_level_words(context, nn_plan_tensor_level(plan, before));
+}
+
+/* Ciphertexts that are held at once: the largest sum of two that follow each
+ * other. */
 static uint64_t server_memory(const nn_plan *plan, const rlwe_context *context)
 {
     uint64_t most = 0;
     uint64_t before = 0;
-    for (int k = 0; k <= plan->n_steps; k++) {
-        const size_t tensor = (size_t)k;
-        const size_t n = k == 0 ? plan->n_inputs : plan->step[k - 1].n_elements;
-        const uint64_t words =
-            rlwe_level_words(context, nn_plan_tensor_level(plan, tensor)) *
-            (uint64_t)nn_plan_tensor_components(plan, tensor);
-        const uint64_t bytes = n * words * sizeof(uint64_t);
-        most = before + bytes > most ? before + bytes : most;
-        before = bytes;
+    for (size_t k = 0; k <= (size_t)plan->n_steps; k++) {
+        if (is_held(plan, k)) {
+            const uint64_t bytes = tensor_bytes(plan, context, k);
+            most = before + bytes > most ? before + bytes : most;
+            before = bytes;
+        }
     }
     return most;
 }

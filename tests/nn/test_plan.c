@@ -353,6 +353,27 @@ static void test_nn_plan_write_read_costs(void **state)
     net_free(&n);
 }
 
+/* Inputs and what is behind a rescale are held, what lies between maps is not.
+ */
+static void test_nn_plan_sizes_counts_what_is_held(void **state)
+{
+    (void)state;
+    net n = cryptonets();
+    nn_plan *plan = NULL;
+    must(nn_plan_make(&plan, n.network, NULL, &err));
+    nn_plan_bytes bytes;
+    must(nn_plan_sizes(&bytes, plan, &err));
+    const uint64_t limb = (uint64_t)8 << plan->params.log2_n;
+    const uint64_t inputs =
+        784 * 2 * limb * (uint64_t)plan->params.level[0].count;
+    assert_true(bytes.server_memory > inputs);
+    assert_true(bytes.server_memory < 2 * inputs);
+    assert_true(bytes.input_per_batch < inputs / 2);
+    assert_true((bytes.eval_key > 0) == (plan->n_keys > 0));
+    sotto_free(plan);
+    net_free(&n);
+}
+
 /* Any flipped bit and any truncation is noticed. */
 static void test_nn_plan_read_refuses_damage(void **state)
 {
@@ -472,6 +493,7 @@ int main(void)
         cmocka_unit_test(test_nn_plan_make_deep),
         cmocka_unit_test(test_nn_plan_write_read_round_trip),
         cmocka_unit_test(test_nn_plan_write_read_costs),
+        cmocka_unit_test(test_nn_plan_sizes_counts_what_is_held),
         cmocka_unit_test(test_nn_plan_read_refuses_damage),
         cmocka_unit_test(test_nn_plan_read_refuses_insecure),
         cmocka_unit_test(test_nn_plan_verify_refuses_another_model),
