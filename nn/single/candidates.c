@@ -191,12 +191,11 @@ typedef struct blocks {
 static void add_side_by_side(const setting *s, nn_layout layout,
                              const blocks *b)
 {
-    uint64_t together = b->count, n_cts = 1;
     uint64_t span = (b->count - 1) * b->step + b->extent;
 
     if (span > s->slots && b->extent <= s->slots && b->step > 0) {
-        together = (s->slots - b->extent) / b->step + 1;
-        n_cts = (b->count + together - 1) / together;
+        const uint64_t together = (s->slots - b->extent) / b->step + 1;
+        const uint64_t n_cts = (b->count + together - 1) / together;
         span = (together - 1) * b->step + b->extent;
         if (!nn_layout_add_digit(&layout, together, b->step, b->dim,
                                  b->stride) ||

@@ -50,18 +50,27 @@ static void put(pen *p, const char *format, int64_t value)
     p->used += (size_t)n;
 }
 
+static void put_words(pen *p, const char *words)
+{
+    const size_t len_bytes = strlen(words);
+
+    SOTTO_ASSERT(len_bytes < NN_LAYOUT_TEXT_BYTES - p->used);
+    memcpy(p->text + p->used, words, len_bytes + 1);
+    p->used += len_bytes;
+}
+
 const char *nn_layout_text(char *text, const nn_layout *layout)
 {
     pen p = {.text = text};
 
     put(&p, "cts %" PRId64, layout->n_cts);
     put(&p, " period %" PRId64, layout->period);
-    put(&p, layout->rest == NN_REST_ZERO ? " rest zero" : " rest rubbish", 0);
-    put(&p, " origin", 0);
+    put_words(&p, layout->rest == NN_REST_ZERO ? " rest zero origin"
+                                               : " rest rubbish origin");
     for (int d = 0; d < layout->shape.rank; d++) {
         put(&p, " %" PRId64, layout->origin[d]);
     }
-    put(&p, " digits", 0);
+    put_words(&p, " digits");
     for (int k = 0; k < layout->n_digits; k++) {
         put(&p, " %" PRId64, layout->digit[k].count);
         put(&p, ":%" PRId64, layout->digit[k].slots);

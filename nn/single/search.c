@@ -243,13 +243,13 @@ static sotto_status mark_trials(nn_search *s, size_t k, trials *list,
         }
         const nn_row whole = nn_cursor_row(cursor, r);
         nn_row pooled;
-        const bool alike = nn_pooled_row(&s->pooled, &pooled, &whole,
+        const bool pools = nn_pooled_row(&s->pooled, &pooled, &whole,
                                          step->affine, s->shape, s->cells);
         for (size_t i = first; i < end; i++) {
             trial *t = &list->trial[i];
             const bool with_pool =
                 t->geometry.pool[0] > 1 || t->geometry.pool[1] > 1;
-            t->works = t->works && (alike || !with_pool) &&
+            t->works = t->works && (pools || !with_pool) &&
                        nn_rotations_mark(&t->rotations, r,
                                          with_pool ? &pooled : &whole);
         }

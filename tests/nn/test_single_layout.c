@@ -107,9 +107,9 @@ static void test_layout_parse_refuses(void **state)
         "cts 1 period 16 rest zero origin 0 digits 04:1:0:1",
         "cts 1 period 16 rest zero origin 0 digits 4:1:0:1 ",
         "cts 1 period 16 rest zero origin 0 digits 99999999999:1:0:1",
-        "cts 1 period 16 rest zero origin 0 digits 1:1:0:1 1:1:0:1 1:1:0:1 "
-        "1:1:0:1 1:1:0:1 1:1:0:1 1:1:0:1 1:1:0:1 1:1:0:1 1:1:0:1 1:1:0:1 "
-        "1:1:0:1 1:1:0:1",
+        ("cts 1 period 16 rest zero origin 0 digits 1:1:0:1 1:1:0:1 1:1:0:1 "
+         "1:1:0:1 1:1:0:1 1:1:0:1 1:1:0:1 1:1:0:1 1:1:0:1 1:1:0:1 1:1:0:1 "
+         "1:1:0:1 1:1:0:1"),
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         nn_layout layout = {.n_cts = 77};
@@ -130,8 +130,7 @@ static void test_places_refuses(void **state)
         "cts 1 period 16 rest zero origin 0 digits 4:5:0:1 1:1:0:1",
         "cts 1 period 2 rest zero origin 0 digits 4:1:0:1",
         "cts 1 period 16 rest zero origin 0 digits 4:0:0:1",
-        "cts 1 period 16 rest zero origin 0 digits 67108864:1:0:1 "
-        "67108864:1:0:1",
+        "cts 1 period 16 rest zero origin 0 digits 67108864:1:0:1 2:1:0:1",
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         nn_places *places;

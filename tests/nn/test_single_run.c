@@ -284,7 +284,7 @@ static void test_single_run_random_networks(void **state)
     const chain c = {
         .log2_n = 10, .first = 46, .other = 34, .special = 45, .n_special = 2};
     int ran = 0;
-    double worst = 0;
+    double worst = 0x1p-99;
     for (uint64_t seed = 1; seed <= n; seed++) {
         lab l;
         if (!random_lab(&l, seed, c.log2_n)) {
