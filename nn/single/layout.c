@@ -41,7 +41,7 @@ typedef struct pen {
     size_t used;
 } pen;
 
-static void put(pen *p, const char *format, int64_t value)
+static void put(pen *p, const char *format, long long value)
 {
     const int n = snprintf(p->text + p->used, NN_LAYOUT_TEXT_BYTES - p->used,
                            format, value);
@@ -63,19 +63,19 @@ const char *nn_layout_text(char *text, const nn_layout *layout)
 {
     pen p = {.text = text};
 
-    put(&p, "cts %" PRId64, layout->n_cts);
-    put(&p, " period %" PRId64, layout->period);
+    put(&p, "cts %lld", layout->n_cts);
+    put(&p, " period %lld", layout->period);
     put_words(&p, layout->rest == NN_REST_ZERO ? " rest zero origin"
                                                : " rest rubbish origin");
     for (int d = 0; d < layout->shape.rank; d++) {
-        put(&p, " %" PRId64, layout->origin[d]);
+        put(&p, " %lld", layout->origin[d]);
     }
     put_words(&p, " digits");
     for (int k = 0; k < layout->n_digits; k++) {
-        put(&p, " %" PRId64, layout->digit[k].count);
-        put(&p, ":%" PRId64, layout->digit[k].slots);
-        put(&p, ":%" PRId64, layout->digit[k].dim);
-        put(&p, ":%" PRId64, layout->digit[k].step);
+        put(&p, " %lld", layout->digit[k].count);
+        put(&p, ":%lld", layout->digit[k].slots);
+        put(&p, ":%lld", layout->digit[k].dim);
+        put(&p, ":%lld", layout->digit[k].step);
     }
     return text;
 }
