@@ -137,7 +137,6 @@ typedef struct batch_chunk {
     uint32_t *slot;        /* [cap_inputs]: by ciphertext of all sources, its
                             * number among the inputs plus 1, or 0 */
     batch_part part;       /* of maps that are not kept prepared */
-    size_t packed_bytes;   /* room in part.packed */
 } batch_chunk;
 
 /* What one worker owns. */

@@ -386,45 +386,45 @@ size_t nn_batch_product_scratch(nn_batch *batch)
            sotto_arena_need(n_out, sizeof(uint64_t *));
 }
 
-/* Room for the largest part, with any weights, of a map that is not kept. */
-static sotto_status make_part_room(nn_batch *batch, const batch_affine *affine,
-                                   sotto_error *err)
+/* Bytes of one limb of the largest part of a map, with any weights. */
+static size_t largest_limb(const nn_batch *batch, const batch_affine *affine)
 {
-    batch_chunk *chunk = &batch->chunk;
     ckks_matrix_shape shape = largest_chunk(batch, affine);
     const uint64_t any_norm = ((uint64_t)1 << 45) - 1;
-    size_t bytes = ckks_matrix_packed_bytes(batch->context, &shape, any_norm,
-                                            affine->level);
+    const size_t bytes = ckks_matrix_packed_bytes(batch->context, &shape,
+                                                  any_norm, affine->level);
     /* A single group may be worked on as a dense matrix. */
     shape.n_blocks = 0;
     shape.n_out = affine->groups->max_rows;
     shape.n_in = shape.block_k;
-    grow(&bytes, ckks_matrix_packed_bytes(batch->context, &shape, any_norm,
-                                          affine->level));
-    grow(&chunk->part.limb_bytes, bytes);
-    const size_t all = chunk->part.limb_bytes * n_limbs(batch, affine);
-    if (all > chunk->packed_bytes) {
-        sotto_free(chunk->part.packed);
-        chunk->part.packed = sotto_calloc(all, 1);
-        chunk->packed_bytes = chunk->part.packed == NULL ? 0 : all;
+    const size_t dense = ckks_matrix_packed_bytes(batch->context, &shape,
+                                                  any_norm, affine->level);
+    return bytes > dense ? bytes : dense;
+}
+
+/* Room for parts of the maps that are not kept. */
+static sotto_status make_part_room(nn_batch *batch, sotto_error *err)
+{
+    batch_part *part = &batch->chunk.part;
+    size_t limbs = 0;
+    for (size_t k = 0; k < batch->network->n_steps; k++) {
+        const batch_affine *affine = &batch->affine[k];
+        if (affine->groups != NULL && !affine->is_ready) {
+            grow(&part->limb_bytes, largest_limb(batch, affine));
+            grow(&limbs, n_limbs(batch, affine));
+        }
     }
-    return chunk->part.packed == NULL ? fail_memory(chunk->cap_weights, err)
-                                      : SOTTO_OK;
+    part->packed = sotto_calloc(limbs, part->limb_bytes);
+    return part->packed == NULL ? fail_memory(batch->chunk.cap_weights, err)
+                                : SOTTO_OK;
 }
 
 sotto_status nn_batch_prepare(nn_batch *batch, int threads, sotto_error *err)
 {
-    const size_t n_steps = batch->network->n_steps;
     size_t kept = 0;
     SOTTO_TRY(make_chunk(batch, threads, err));
-    for (size_t k = 0; k < n_steps; k++) {
+    for (size_t k = 0; k < batch->network->n_steps; k++) {
         SOTTO_TRY(keep_map(batch, k, &kept, err));
     }
-    for (size_t k = 0; k < n_steps; k++) {
-        const batch_affine *affine = &batch->affine[k];
-        if (affine->groups != NULL && !affine->is_ready) {
-            SOTTO_TRY(make_part_room(batch, affine, err));
-        }
-    }
-    return SOTTO_OK;
+    return make_part_room(batch, err);
 }
