@@ -30,38 +30,49 @@ static columns columns_of(const ckks_lintrans_run *r, size_t unit,
     };
 }
 
-/* Rows that a key product takes: digits and, widened, both halves of a key. */
-static size_t key_rows(const ckks_lintrans_stage *stage)
-{
-    return 3 * (size_t)stage->n_digits;
-}
-
-/* Half h of a key for digit d in some columns: where it lies, or in a row. */
+/* Half h of a key for digit d in some columns. */
 static const uint64_t *key_columns(const ckks_lintrans_run *r, const columns *c,
-                                   int rotation, int d, int h, uint64_t *row)
+                                   int rotation, int d, int h)
 {
     const ckks_lintrans_stage *stage = r->stage;
-    const int id = stage->all.id[c->m];
     if (stage->packed == NULL) {
         const rlwe_switch_key *key = r->key[rotation];
-        return rlwe_switch_key_limb(key, stage->context,
-                                    rns_set_find(&key->set, id),
+        const int at = rns_set_find(&key->set, stage->all.id[c->m]);
+        return rlwe_switch_key_limb(key, stage->context, at,
                                     stage->mid->digit_number[d], h) +
                c->at;
     }
-    const void *at = stage->packed + (size_t)rotation * stage->packed_size +
-                     stage->packed_at[c->m];
-    const size_t place =
-        (c->at * (size_t)stage->n_digits + (size_t)d * c->count) * 2 +
-        (size_t)h * c->count;
-    if (!ckks_lintrans_is_narrow(rns_modulus(r->ring, id))) {
-        return (const uint64_t *)at + place;
-    }
-    ckks_lintrans_widen(row, (const uint32_t *)at + place, c->count);
-    return row;
+    const void *packed = stage->packed + (size_t)rotation * stage->packed_size +
+                         stage->packed_at[c->m];
+    return (const uint64_t *)packed + 2 * c->at * (size_t)stage->n_digits +
+           (2 * (size_t)d + (size_t)h) * c->count;
 }
 
-/* (r_0, r_1) = Σ_d σ(digit d)·key in some columns. rows: key_rows. */
+/* key_product where the key is packed in 32 bits. */
+static void narrow_product(const ckks_lintrans_run *r, const columns *c,
+                           uint64_t *r_0, uint64_t *r_1, size_t lifted,
+                           int rotation)
+{
+    const ckks_lintrans_stage *stage = r->stage;
+    const rns_limb *limb = modulus_of(r, &stage->all, c->m);
+    const void *packed = stage->packed + (size_t)rotation * stage->packed_size +
+                         stage->packed_at[c->m];
+    const uint32_t *at =
+        (const uint32_t *)packed + 2 * c->at * (size_t)stage->n_digits;
+    const uint64_t *x[RNS_MAX_LIMBS];
+    const uint32_t *b[RNS_MAX_LIMBS];
+    const uint32_t *a[RNS_MAX_LIMBS];
+    for (int d = 0; d < stage->n_digits; d++) {
+        x[d] = digit_limb(r, lifted, c->m, d);
+        b[d] = at + 2 * (size_t)d * c->count;
+        a[d] = b[d] + c->count;
+    }
+    limb->kernels.switch_product(
+        r_0, r_1, x, stage->rotation[rotation].map + c->at, b, a,
+        (size_t)stage->n_digits, c->count, &limb->table->mod);
+}
+
+/* (r_0, r_1) = Σ_d σ(digit d)·key in some columns. rows: n_digits. */
 static void key_product(const ckks_lintrans_run *r, const columns *c,
                         uint64_t *r_0, uint64_t *r_1, size_t lifted,
                         int rotation, uint64_t *rows)
@@ -69,16 +80,20 @@ static void key_product(const ckks_lintrans_run *r, const columns *c,
     const ckks_lintrans_stage *stage = r->stage;
     const rns_limb *limb = modulus_of(r, &stage->all, c->m);
     const uint32_t *map = stage->rotation[rotation].map + c->at;
+    if (stage->packed != NULL && ckks_lintrans_is_narrow(&limb->table->mod)) {
+        narrow_product(r, c, r_0, r_1, lifted, rotation);
+        return;
+    }
     const uint64_t *x[RNS_MAX_LIMBS];
     const uint64_t *b[RNS_MAX_LIMBS];
     const uint64_t *a[RNS_MAX_LIMBS];
     for (int d = 0; d < stage->n_digits; d++) {
-        uint64_t *row = rows + 3 * (size_t)d * r->row;
+        uint64_t *row = rows + (size_t)d * r->row;
         limb->kernels.permute(row, digit_limb(r, lifted, c->m, d), map,
                               c->count);
         x[d] = row;
-        b[d] = key_columns(r, c, rotation, d, 0, row + r->row);
-        a[d] = key_columns(r, c, rotation, d, 1, row + 2 * r->row);
+        b[d] = key_columns(r, c, rotation, d, 0);
+        a[d] = key_columns(r, c, rotation, d, 1);
     }
     limb->kernels.inner_product(r_0, r_1, x, b, a, (size_t)stage->n_digits,
                                 c->count, &limb->table->mod);
@@ -143,7 +158,7 @@ void ckks_lintrans_unit_rotate(ckks_lintrans_run *r, size_t unit,
 
 /* Room of a unit that sums:
  *
- *     2 rows for each baby | 2 rows | key_rows + 1 rows | MAX_LIVE rows
+ *     2 rows for each baby | 2 rows | n_digits + 1 rows | MAX_LIVE rows
  *
  * and, behind the rows, two lists of pointers. */
 typedef struct sum_room {
@@ -157,7 +172,7 @@ typedef struct sum_room {
 
 static size_t sum_rows(const ckks_lintrans_stage *stage)
 {
-    return 2 * stage->n_babies + 2 + key_rows(stage) + 1 + MAX_LIVE;
+    return 2 * stage->n_babies + 2 + (size_t)stage->n_digits + 1 + MAX_LIVE;
 }
 
 static sum_room cut_room(const ckks_lintrans_run *r, uint64_t *room)
@@ -166,7 +181,7 @@ static sum_room cut_room(const ckks_lintrans_run *r, uint64_t *room)
     sum_room s = {.babies = room};
     s.extra = s.babies + 2 * stage->n_babies * r->row;
     s.rows = s.extra + 2 * r->row;
-    s.live = s.rows + (key_rows(stage) + 1) * r->row;
+    s.live = s.rows + ((size_t)stage->n_digits + 1) * r->row;
     s.y_0 = (const uint64_t **)(room + sum_rows(stage) * r->row);
     s.y_1 = s.y_0 + stage->n_babies;
     return s;

@@ -37,6 +37,13 @@ void ntt_inner_product_ifma(uint64_t *r0, uint64_t *r1,
                             const uint64_t *const *y1, size_t k, size_t n,
                             const zq_modulus *mod);
 
+/* sums_ifma.c: ntt_kernels.switch_product. */
+void ntt_switch_product_ifma(uint64_t *r0, uint64_t *r1,
+                             const uint64_t *const *x, const uint32_t *map,
+                             const uint32_t *const *y0,
+                             const uint32_t *const *y1, size_t k, size_t n,
+                             const zq_modulus *mod);
+
 /* sums_ifma.c: ntt_kernels.convert. */
 void ntt_convert_ifma(uint64_t *r, const uint64_t *const *x,
                       const ntt_convert *constants, size_t n,

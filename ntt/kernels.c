@@ -72,6 +72,7 @@ void ntt_kernels_fill(ntt_kernels *kernels)
     FILL(mul_scalar_add);
     FILL(add_scalar);
     FILL(inner_product);
+    FILL(switch_product);
     FILL(convert);
     FILL(sub_mul_scalar);
     FILL(permute);

@@ -143,6 +143,16 @@ typedef struct ntt_kernels {
                           const uint64_t *const *y0, const uint64_t *const *y1,
                           size_t k, size_t n, const zq_modulus *mod);
 
+    /* inner_product of gathered residues with those of a key kept in 32 bits:
+     * r0 = Σ_{i<k} x[i][map[j]]·y0[i][j], r1 likewise with y1; 1 <= k <= 256.
+     * r0, r1, map and y are n columns of a limb, x whole limbs. Fast where
+     * eight columns read one aligned block of eight, as automorphisms do.
+     * range: q < 2^32.   alias: none. */
+    void (*switch_product)(uint64_t *r0, uint64_t *r1, const uint64_t *const *x,
+                           const uint32_t *map, const uint32_t *const *y0,
+                           const uint32_t *const *y1, size_t k, size_t n,
+                           const zq_modulus *mod);
+
     /* Centred base conversion of k limbs to one: r = Σ centre(x[i])·factor_i.
      * range: x[i] in [0,q_i); 1 <= k <= 128.
      * alias: r may not be any x[i]. */
@@ -155,8 +165,8 @@ typedef struct ntt_kernels {
     void (*sub_mul_scalar)(uint64_t *r, const uint64_t *a, const uint64_t *b,
                            uint64_t c, size_t n, const zq_modulus *mod);
 
-    /* r[i] = a[map[i]]; shape: map uint32_t[n], a permutation.
-     * alias: none. */
+    /* r[i] = a[map[i]]; shape: map uint32_t[n], indices into a, which may have
+     * more columns.   alias: none. */
     void (*permute)(uint64_t *r, const uint64_t *a, const uint32_t *map,
                     size_t n);
 

@@ -185,6 +185,7 @@ const ntt_kernels ntt_kernels_avx2 = {
     .mul_scalar_add = mul_scalar_add,
     .add_scalar = add_scalar,
     .inner_product = ntt_inner_product_avx2,
+    .switch_product = ntt_switch_product_avx2,
     .convert = ntt_convert_avx2,
     .sub_mul_scalar = sub_mul_scalar,
     .permute = permute,

@@ -165,6 +165,7 @@ const ntt_kernels ntt_kernels_ifma = {
     .mul_scalar_add = mul_scalar_add,
     .add_scalar = add_scalar,
     .inner_product = ntt_inner_product_ifma,
+    .switch_product = ntt_switch_product_ifma,
     .convert = ntt_convert_ifma,
     .sub_mul_scalar = sub_mul_scalar,
     .permute = permute,

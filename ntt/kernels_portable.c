@@ -111,6 +111,25 @@ static void inner_product(uint64_t *r0, uint64_t *r1, const uint64_t *const *x,
     }
 }
 
+/* Products are below 2^64. */
+static void switch_product(uint64_t *r0, uint64_t *r1, const uint64_t *const *x,
+                           const uint32_t *map, const uint32_t *const *y0,
+                           const uint32_t *const *y1, size_t k, size_t n,
+                           const zq_modulus *mod)
+{
+    const zq_modulus m = *mod;
+    for (size_t j = 0; j < n; j++) {
+        zq_u128 sum0 = 0, sum1 = 0;
+        for (size_t i = 0; i < k; i++) {
+            const uint64_t a = x[i][map[j]];
+            sum0 += a * y0[i][j];
+            sum1 += a * y1[i][j];
+        }
+        r0[j] = zq_reduce_product(sum0, &m);
+        r1[j] = zq_reduce_product(sum1, &m);
+    }
+}
+
 /* One source modulus: lift and product in one, at a third of the cost. */
 static void convert_one(uint64_t *r, const uint64_t *x,
                         const ntt_convert *constants, size_t n,
@@ -229,6 +248,7 @@ const ntt_kernels *ntt_kernels_portable(void)
         .mul_scalar_add = mul_scalar_add,
         .add_scalar = add_scalar,
         .inner_product = inner_product,
+        .switch_product = switch_product,
         .convert = convert,
         .sub_mul_scalar = sub_mul_scalar,
         .permute = permute,

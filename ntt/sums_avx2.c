@@ -177,6 +177,55 @@ void ntt_inner_product_avx2(uint64_t *r0, uint64_t *r1,
     }
 }
 
+/* Columns and terms that are brought into words at once: 24 KiB. */
+#define SWITCH_COLUMNS ((size_t)64)
+#define SWITCH_TERMS ((size_t)16)
+
+/* Some terms of a switch_product in SWITCH_COLUMNS columns or fewer. */
+static void switch_block(uint64_t *r0, uint64_t *r1, const uint64_t *const *x,
+                         const uint32_t *map, const uint32_t *const *y0,
+                         const uint32_t *const *y1, size_t k, size_t first,
+                         size_t len, const zq_modulus *mod)
+{
+    _Alignas(64) uint64_t word[3 * SWITCH_TERMS][SWITCH_COLUMNS];
+    const uint64_t *row[3 * SWITCH_TERMS];
+    for (size_t i = 0; i < k; i++) {
+        for (size_t j = 0; j < len; j++) {
+            word[i][j] = x[i][map[first + j]];
+            word[SWITCH_TERMS + i][j] = y0[i][first + j];
+            word[2 * SWITCH_TERMS + i][j] = y1[i][first + j];
+        }
+    }
+    for (size_t i = 0; i < 3 * SWITCH_TERMS; i++) {
+        row[i] = word[i];
+    }
+    ntt_inner_product_avx2(r0, r1, row, row + SWITCH_TERMS,
+                           row + 2 * SWITCH_TERMS, k, len, mod);
+}
+
+void ntt_switch_product_avx2(uint64_t *r0, uint64_t *r1,
+                             const uint64_t *const *x, const uint32_t *map,
+                             const uint32_t *const *y0,
+                             const uint32_t *const *y1, size_t k, size_t n,
+                             const zq_modulus *mod)
+{
+    _Alignas(64) uint64_t more[2][SWITCH_COLUMNS];
+    for (size_t j = 0; j < n; j += SWITCH_COLUMNS) {
+        const size_t len = smaller(SWITCH_COLUMNS, n - j);
+        for (size_t i = 0; i < k; i += SWITCH_TERMS) {
+            const size_t terms = smaller(SWITCH_TERMS, k - i);
+            uint64_t *const to[2] = {i == 0 ? r0 + j : more[0],
+                                     i == 0 ? r1 + j : more[1]};
+            switch_block(to[0], to[1], x + i, map, y0 + i, y1 + i, terms, j,
+                         len, mod);
+            for (size_t l = 0; i != 0 && l < len; l++) {
+                r0[j + l] = zq_add(r0[j + l], more[0][l], mod->q);
+                r1[j + l] = zq_add(r1[j + l], more[1][l], mod->q);
+            }
+        }
+    }
+}
+
 /* One source modulus of a conversion. */
 typedef struct source {
     double factor;   /* centred */

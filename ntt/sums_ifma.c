@@ -165,6 +165,94 @@ void ntt_inner_product_ifma(uint64_t *r0, uint64_t *r1,
     }
 }
 
+/* What the loads of a switch_product have in common. */
+typedef struct mapped_rows {
+    const uint64_t *const *x;
+    const uint32_t *map;
+    const uint32_t *const *y0;
+    const uint32_t *const *y1;
+    size_t first, count; /* as in rows */
+} mapped_rows;
+
+/* Where eight columns read. */
+typedef struct mapped {
+    uint32_t block; /* an aligned block of eight … */
+    vec index;      /* … of which the lowest three bits count */
+    bool is_block;  /* no: all of the index */
+} mapped;
+
+static IFMA_INLINE mapped mapped_of(const uint32_t *map)
+{
+    const __m256i at = _mm256_loadu_si256((const __m256i *)map);
+    const uint32_t block = map[0] & ~(uint32_t)7;
+    const __m256i other = _mm256_xor_si256(at, _mm256_set1_epi32((int)block));
+    return (mapped){block, _mm512_cvtepu32_epi64(at),
+                    _mm256_test_epi32_mask(other, _mm256_set1_epi32(~7)) == 0};
+}
+
+static IFMA_INLINE vec load_mapped(const uint64_t *x, const mapped *at)
+{
+    return at->is_block
+               ? _mm512_permutexvar_epi64(at->index, vec_load(x + at->block))
+               : _mm512_i64gather_epi64(at->index, x, 8);
+}
+
+static IFMA_INLINE vec load_narrow(const uint32_t *y)
+{
+    return _mm512_cvtepu32_epi64(_mm256_loadu_si256((const __m256i *)y));
+}
+
+/* The columns j … j + 8·width - 1 of both outputs; width 1 or 2. */
+static IFMA_INLINE void add_mapped(uint64_t *r0, uint64_t *r1,
+                                   const mapped_rows *in, size_t j,
+                                   size_t width, const reduction *c)
+{
+    sum s[4]; /* as in add_rows */
+    mapped at[2];
+    UNROLL
+    for (size_t v = 0; v < 2 && v < width; v++) {
+        at[v] = mapped_of(in->map + j + 8 * v);
+        s[2 * v].high = s[2 * v + 1].high = c->field.q;
+        s[2 * v].low = in->first != 0 ? vec_load(r0 + j + 8 * v) : vec_zero();
+        s[2 * v + 1].low =
+            in->first != 0 ? vec_load(r1 + j + 8 * v) : vec_zero();
+    }
+    for (size_t i = in->first; i < in->first + in->count; i++) {
+        UNROLL
+        for (size_t v = 0; v < 2 && v < width; v++) {
+            const vec a = load_mapped(in->x[i], &at[v]);
+            add_product(&s[2 * v], a, load_narrow(in->y0[i] + j + 8 * v));
+            add_product(&s[2 * v + 1], a, load_narrow(in->y1[i] + j + 8 * v));
+        }
+    }
+    reduce(s, 2 * width, c);
+    UNROLL
+    for (size_t v = 0; v < 2 && v < width; v++) {
+        vec_store(r0 + j + 8 * v, s[2 * v].high);
+        vec_store(r1 + j + 8 * v, s[2 * v + 1].high);
+    }
+}
+
+void ntt_switch_product_ifma(uint64_t *r0, uint64_t *r1,
+                             const uint64_t *const *x, const uint32_t *map,
+                             const uint32_t *const *y0,
+                             const uint32_t *const *y1, size_t k, size_t n,
+                             const zq_modulus *mod)
+{
+    const reduction c = reduction_of(mod);
+    const size_t most = most_terms(high_half(mod->q - 1, mod->q - 1), mod);
+    for (size_t i = 0; i < k; i += most) {
+        const mapped_rows in = {x, map, y0, y1, i, k - i < most ? k - i : most};
+        size_t j = 0;
+        for (; j + 16 <= n; j += 16) {
+            add_mapped(r0, r1, &in, j, 2, &c);
+        }
+        for (; j < n; j += 8) {
+            add_mapped(r0, r1, &in, j, 1, &c);
+        }
+    }
+}
+
 /* One source modulus: one product with a fixed factor. */
 static void convert_one(uint64_t *r, const uint64_t *x,
                         const ntt_convert *constants, size_t n,

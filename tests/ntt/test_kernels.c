@@ -194,6 +194,48 @@ static void check_inner_product(fixture *f)
     }
 }
 
+/* One map, all columns and then the last quarter of them. */
+static void switch_both(fixture *f, const uint32_t *y)
+{
+    const size_t counts[] = {1, 2, 3, 17, MAX_ROWS};
+    const uint64_t *x[MAX_ROWS];
+    const uint32_t *y0[MAX_ROWS], *y1[MAX_ROWS];
+    for (size_t c = 0; c < 2 * sizeof counts / sizeof counts[0]; c++) {
+        const size_t k = counts[c / 2];
+        const size_t at = c % 2 == 0 || f->n < 32 ? 0 : f->n / 4 * 3;
+        for (size_t i = 0; i < k; i++) {
+            x[i] = f->in + i * f->n;
+            y0[i] = y + (i * 5 + 1) % MAX_ROWS * f->n + at;
+            y1[i] = y + (i * 3 + 2) % MAX_ROWS * f->n + at;
+        }
+        f->got->switch_product(f->got_r, f->got_r + f->n, x, f->map + at, y0,
+                               y1, k, f->n - at, &f->table->mod);
+        f->want->switch_product(f->want_r, f->want_r + f->n, x, f->map + at, y0,
+                                y1, k, f->n - at, &f->table->mod);
+        assert_same(f, 2, "switch_product");
+    }
+}
+
+static void check_switch_product(fixture *f)
+{
+    if (f->table->mod.bits > 32) {
+        return;
+    }
+    uint32_t *y = malloc(MAX_ROWS * f->n * sizeof *y);
+    assert_non_null(y);
+    for (size_t i = 0; i < MAX_ROWS * f->n; i++) {
+        y[i] = (uint32_t)f->in[i];
+    }
+    reset(f);
+    for (size_t i = 0; i < f->n; i++) {
+        f->map[i] = (uint32_t)((i * 5 + 3) % f->n);
+    }
+    switch_both(f, y);
+    ntt_ring_automorphism(&f->table->ring, f->map, 5);
+    switch_both(f, y);
+    free(y);
+}
+
 static void permute_both(fixture *f)
 {
     f->got->permute(f->got_r, f->in, f->map, f->n);
@@ -293,6 +335,7 @@ static void with_patterns(fixture *f)
         check_binary(f);
         check_scalar(f);
         check_inner_product(f);
+        check_switch_product(f);
         check_permute(f);
     }
 }
@@ -420,6 +463,7 @@ static void test_ntt_kernels_choose_leaves_nothing_out(void **state)
             assert_true(k.forward && k.inverse && k.add && k.sub && k.negate);
             assert_true(k.mul && k.mul_add && k.mul_scalar && k.add_scalar);
             assert_true(k.mul_scalar_add && k.inner_product && k.convert);
+            assert_true(k.switch_product);
             assert_true(k.sub_mul_scalar && k.permute && k.gemm);
             assert_true(k.gemm_scratch && k.gemm_pack && k.gemm_run);
             assert_true(k.gemm_packed_bytes && k.gemm_run_scratch);

@@ -132,6 +132,22 @@ static void inner_product(uint64_t *r0, uint64_t *r1, const uint64_t *const *x,
     }
 }
 
+static void switch_product(uint64_t *r0, uint64_t *r1, const uint64_t *const *x,
+                           const uint32_t *map, const uint32_t *const *y0,
+                           const uint32_t *const *y1, size_t k, size_t n,
+                           const zq_modulus *mod)
+{
+    for (size_t j = 0; j < n; j++) {
+        r0[j] = 0;
+        r1[j] = 0;
+        for (size_t i = 0; i < k; i++) {
+            const uint64_t a = x[i][map[j]];
+            r0[j] = (r0[j] + ref_mul_mod(a, y0[i][j], mod->q)) % mod->q;
+            r1[j] = (r1[j] + ref_mul_mod(a, y1[i][j], mod->q)) % mod->q;
+        }
+    }
+}
+
 /* x modulo q for a signed x. */
 static uint64_t residue(ref_i128 x, uint64_t q)
 {
@@ -227,6 +243,7 @@ const ntt_kernels ref_kernels = {
     .mul_scalar_add = mul_scalar_add,
     .add_scalar = add_scalar,
     .inner_product = inner_product,
+    .switch_product = switch_product,
     .convert = convert,
     .sub_mul_scalar = sub_mul_scalar,
     .permute = permute,
