@@ -84,7 +84,7 @@ static void print_label(const bench_case *c)
     if (c->threads > 0) {
         (void)snprintf(label + at, (size_t)(cap - at), " %dt", c->threads);
     }
-    (void)printf("%-36s %-8s", label, c->backend != NULL ? c->backend : "");
+    (void)printf("%-34s %-8s", label, c->backend != NULL ? c->backend : "");
 }
 
 static void print_text(const bench *b, const bench_case *c,
@@ -95,7 +95,7 @@ static void print_text(const bench *b, const bench_case *c,
     format_time(p10, r->p10);
     format_time(p90, r->p90);
     print_label(c);
-    (void)printf(" %8s %8s %8s", median, p10, p90);
+    (void)printf(" %7s %7s %7s", median, p10, p90);
     const double cycles =
         c->units > 0 ? r->median / b->limits.cycle_ns / c->units : 0;
     if (cycles > 0) {
@@ -326,7 +326,7 @@ bench bench_begin(int argc, char **argv)
         if (b.quick) {
             (void)printf("--quick: a fifth of the repetitions, all sizes\n");
         }
-        (void)printf("\n%-36s %-8s %8s %8s %8s %7s %5s %6s %s\n", "what",
+        (void)printf("\n%-34s %-8s %7s %7s %7s %7s %5s %6s %s\n", "what",
                      "backend", "median", "p10", "p90", "per unit", "GB/s",
                      "ratio", "limit");
     }

@@ -15,7 +15,6 @@
 #include "bench/world.h"
 #include "nn/train/trainer.h"
 
-#define IMAGES 4096
 #define TRAIN_IMAGES "4000"
 #define IMAGE_FILE "data/mnist/t10k-images-idx3-ubyte"
 #define LABEL_FILE "data/mnist/t10k-labels-idx1-ubyte"
@@ -42,10 +41,12 @@ typedef struct run {
     char folder[256];
     char path[N_FILES][300];
     const char *model;
+    uint64_t images;
     bool has_keys;
     size_t rounds;
     size_t n_settings;
     setting settings[MAX_SETTINGS];
+    double cold[N_STEPS]; /* of the first round */
     double step[MAX_SETTINGS][N_STEPS][ROUNDS];
     double part[MAX_SETTINGS][NN_TRACE_MAX + 2][ROUNDS]; /* of INFER */
     nn_trace trace;                                      /* the last */
@@ -99,7 +100,7 @@ static sotto_status one_round(run *r, size_t s, size_t round, sotto_error *err)
     const encrypt_options encrypt_of = {.plan = r->path[PLAN],
                                         .key = r->path[SECRET],
                                         .images = {1, &images},
-                                        .range = {0, IMAGES},
+                                        .range = {0, r->images},
                                         .out = r->path[INPUT]};
     const infer_options infer_of = {.plan = r->path[PLAN],
                                     .model = r->model,
@@ -178,7 +179,7 @@ static void report(bench *b, const run *r, const char *network)
                                   .backend = r->settings[s].backend,
                                   .note = network,
                                   .threads = r->settings[s].threads,
-                                  .units = IMAGES,
+                                  .units = (double)r->images,
                                   .unit = "image",
                                   .against = {{0, "one_thread"}}};
             bench_report(b, &c, r->step[s][i],
@@ -186,6 +187,15 @@ static void report(bench *b, const run *r, const char *network)
                          r->rounds);
         }
     }
+    char note[64];
+    (void)snprintf(note, sizeof note, "%s cold", network);
+    const bench_case cold = {.name = step_name[INFER],
+                             .backend = r->settings[TWO_THREADS].backend,
+                             .note = note,
+                             .threads = r->settings[TWO_THREADS].threads,
+                             .units = (double)r->images,
+                             .unit = "image"};
+    bench_report(b, &cold, &r->cold[INFER], NULL, 1);
     report_parts(b, r, network, ONE_THREAD);
     report_parts(b, r, network, TWO_THREADS);
 }
@@ -195,13 +205,16 @@ static sotto_status measure(bench *b, run *r, const char *network,
 {
     nn_plan *plan = NULL;
     const plan_options plan_of = {
-        .model = r->model, .out = r->path[PLAN], .images = IMAGES};
+        .model = r->model, .out = r->path[PLAN], .images = r->images};
     SOTTO_TRY(plan_run(&r->app[2], &plan, &plan_of, err));
     r->has_keys = plan->n_keys > 0;
     sotto_free(plan);
     r->rounds = b->quick ? QUICK_ROUNDS : ROUNDS;
     allow(r->settings[0].backend);
-    SOTTO_TRY(one_round(r, 0, 0, err)); /* warms the pages; measured again */
+    SOTTO_TRY(one_round(r, TWO_THREADS, 0, err));
+    for (int i = 0; i < N_STEPS; i++) {
+        r->cold[i] = r->step[TWO_THREADS][i][0]; /* measured again, warm */
+    }
     for (size_t round = 0; round < r->rounds; round++) {
         for (size_t s = 0; s < r->n_settings; s++) {
             allow(r->settings[s].backend);
@@ -306,8 +319,9 @@ void bench_networks(bench *b)
 {
     static const struct {
         const char *name, *model;
-    } models[] = {{"cryptonets", "models/cryptonets-mnist.onnx"},
-                  {"mlp", "models/mlp-mnist.onnx"}};
+        uint64_t images;
+    } models[] = {{"cryptonets", "models/cryptonets-mnist.onnx", 4096},
+                  {"mlp", "models/mlp-mnist.onnx", 4096}};
     const bool training = bench_wants(b, "network_train");
     bool inference = bench_wants(b, "infer");
     for (int i = 0; i < N_STEPS; i++) {
@@ -329,8 +343,10 @@ void bench_networks(bench *b)
     open_run(r, &never);
     list_settings(r, b->cap);
     sotto_status status = SOTTO_OK;
-    for (size_t i = 0; i < 2 && inference && status == SOTTO_OK; i++) {
+    const size_t n = inference ? sizeof models / sizeof models[0] : 0;
+    for (size_t i = 0; i < n && status == SOTTO_OK; i++) {
         r->model = models[i].model;
+        r->images = models[i].images;
         status = measure(b, r, models[i].name, &err);
     }
     if (status == SOTTO_OK && training) {

@@ -282,6 +282,7 @@ function table_steps(   i, j, b) {
         two("network_keygen", network[i], b, "**" network[i] "**: keygen")
         two("network_encrypt", network[i], b, "encrypt")
         two("network_infer", network[i], b, "infer")
+        two("network_infer", network[i] " cold", b, "infer, the first time")
         for (j = 1; j <= n_parts; j++)
             if (index(part[j], network[i] " ") == 1)
                 two("infer", part[j], b, "infer: " substr(part[j], length(network[i]) + 2))
