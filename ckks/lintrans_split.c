@@ -33,9 +33,9 @@ ckks_lintrans_rates ckks_lintrans_rates_of(const rlwe_context *context)
     const double n = (double)context->ring->ring.n;
     const double butterflies = n / 2 * context->ring->ring.log2_n;
     return (ckks_lintrans_rates){
-        .transform = 0.19e-9 * butterflies,
-        .product = 0.17e-9 * n,
-        .load = 0.4e-9 * n,
+        .transform = 0.17e-9 * butterflies,
+        .product = 0.15e-9 * n,
+        .load = 0.15e-9 * n,
     };
 }
 
