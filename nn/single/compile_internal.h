@@ -9,6 +9,9 @@
 
 /* Rows and columns of the cells that are summed before a map. */
 #define NN_SINGLE_MAX_POOL 8
+/* Rotations that one map may have to choose from: input and output ciphertexts
+ * times fold. */
+#define NN_SINGLE_MAX_ROTATIONS (UINT64_C(1) << 32)
 /* Tensors that one map may read. */
 #define NN_SINGLE_MAX_SOURCES 32
 /* Layouts that are tried for one tensor from one layout before. */

@@ -331,6 +331,12 @@ static sotto_status fill_places(nn_places *places, sotto_error *err)
         places->n_missing += places->first[e + 1] == 0;
         places->first[e + 1] += places->first[e];
     }
+    if (layout->n_cts > 1 && layout->n_cts > places->first[n]) {
+        return sotto_fail(err, SOTTO_ERR_SHAPE,
+                          "layout: %" PRIu32 " ciphertexts for %" PRIu32
+                          " places",
+                          layout->n_cts, places->first[n]);
+    }
     places->one_each = places->n_missing == 0 && places->first[n] == n;
     const size_t words =
         (((size_t)layout->n_cts << layout->log2_slots) + 63) / 64;

@@ -126,8 +126,9 @@ static inline bool nn_places_none(const nn_places *places, size_t element)
 
 /* Checks a layout and lists its places.
  * error: SOTTO_ERR_SHAPE when two elements lie in one place, a place lies
- * beyond ciphertexts or period, or sizes pass the limits above;
- * SOTTO_ERR_MEMORY; *places is then NULL. owner: the caller, nn_places_free. */
+ * beyond ciphertexts or period, there are more ciphertexts than places, or
+ * sizes pass the limits above; SOTTO_ERR_MEMORY; *places is then NULL.
+ * owner: the caller, nn_places_free. */
 sotto_status nn_places_new(nn_places **places, const nn_layout *layout,
                            sotto_error *err) SOTTO_MUST_CHECK;
 

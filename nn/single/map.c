@@ -96,7 +96,10 @@ bool nn_geometry_init(nn_geometry *geometry, const nn_affine *affine,
     geometry->target_step = out->layout.period > geometry->window
                                 ? out->layout.period
                                 : geometry->window;
-    return fold <= geometry->window && targets_fit(geometry);
+    return fold <= geometry->window &&
+           (uint64_t)geometry->n_in * out->layout.n_cts <=
+               NN_SINGLE_MAX_ROTATIONS / fold &&
+           targets_fit(geometry);
 }
 
 nn_move nn_geometry_move(const nn_geometry *geometry, size_t n, size_t element,

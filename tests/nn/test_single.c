@@ -288,12 +288,170 @@ static void test_single_lenet5(void **state)
     nn_graph_free(graph);
 }
 
+/* ---- Limits and damage --------------------------------------------------- */
+
+static void test_single_max_keys(void **state)
+{
+    (void)state;
+    nn_graph *graph;
+    nn_network *network;
+    nn_single *single;
+    read_model(&graph, &network, "models/cryptonets-mnist.onnx");
+    nn_single_options options = {.log2_slots = 12, .beam = 4, .max_keys = 20};
+    CHECK(nn_single_compile(&single, network, &options, err));
+    assert_true(single->n_keys <= 20);
+    print_message("  %zu keys, %.3f ms\n", single->n_keys,
+                  1e3 * single->seconds);
+    nn_single_free(single);
+    options.max_keys = 1;
+    sotto_error error;
+    assert_int_equal(nn_single_compile(&single, network, &options, &error),
+                     SOTTO_ERR_KEY);
+    assert_null(single);
+    nn_network_free(network);
+    nn_graph_free(graph);
+}
+
+static void damage_layout(test_random *random, nn_layout *layout)
+{
+    const uint32_t value = (uint32_t)1 << test_random_below(random, 20);
+    nn_layout_digit *digit =
+        &layout->digit[test_random_below(random, NN_LAYOUT_MAX_DIGITS)];
+    switch (test_random_below(random, 8)) {
+    case 0:
+        layout->n_cts = value;
+        break;
+    case 1:
+        layout->period = value;
+        break;
+    case 2:
+        layout->n_digits =
+            (int)test_random_below(random, NN_LAYOUT_MAX_DIGITS + 1);
+        break;
+    case 3:
+        layout->origin[test_random_below(random, NN_MAX_RANK)] =
+            (int32_t)test_random_below(random, 9) - 4;
+        break;
+    case 4:
+        digit->count = value;
+        break;
+    case 5:
+        digit->slots = value;
+        break;
+    case 6:
+        digit->dim = (int32_t)test_random_below(random, NN_MAX_RANK + 1) - 1;
+        break;
+    default:
+        digit->step = value;
+        break;
+    }
+}
+
+static void damage(test_random *random, nn_layout *input,
+                   nn_single_choice *choice, size_t n_steps)
+{
+    nn_single_choice *one = &choice[test_random_below(random, n_steps)];
+    const uint32_t value = (uint32_t)test_random_below(random, 70);
+    switch (test_random_below(random, 7)) {
+    case 0:
+        one->fold = (uint32_t)1 << test_random_below(random, 20);
+        break;
+    case 1:
+        one->split = value;
+        break;
+    case 2:
+        one->shift = value;
+        break;
+    case 3:
+        one->pool[test_random_below(random, 2)] = value % 10;
+        break;
+    case 4:
+        damage_layout(random, input);
+        break;
+    default:
+        damage_layout(random, &one->layout);
+        break;
+    }
+}
+
+/* What a damaged plan says is refused, or is another program that computes the
+ * same. */
+static void damage_program(const nn_single *single, test_random *random,
+                           int *refused, int *works)
+{
+    const nn_network *network = single->network;
+    nn_single_choice *choice = calloc(network->n_steps, sizeof *choice);
+    float *image = test_random_floats(random, network->n_inputs, 0, 1);
+    for (int round = 0; round < 60; round++) {
+        nn_layout input = single->places[0]->layout;
+        sotto_error error = {{0}};
+        nn_single *again;
+        for (size_t k = 0; k < network->n_steps; k++) {
+            choice[k] = nn_single_choice_of(single, k);
+        }
+        damage(random, &input, choice, network->n_steps);
+        if (nn_single_rebuild(&again, network, &input, choice, &error) ==
+            SOTTO_OK) {
+            double *in = calloc(network->n_inputs, sizeof *in);
+            double *out = calloc(network->n_outputs, sizeof *out);
+            double *plain = calloc(network->n_outputs, sizeof *plain);
+            double largest = 1;
+            for (size_t i = 0; i < network->n_inputs; i++) {
+                in[i] = (double)image[i];
+            }
+            CHECK(nn_single_simulate(again, out, in, NULL, NULL, err));
+            CHECK(nn_network_run(network, NULL, plain, image, 1, NULL, err));
+            for (size_t o = 0; o < network->n_outputs; o++) {
+                largest = fmax(largest, fabs(plain[o]));
+            }
+            for (size_t o = 0; o < network->n_outputs; o++) {
+                assert_true(fabs(out[o] - plain[o]) <= 1e-8 * largest);
+            }
+            nn_single_free(again);
+            free(in);
+            free(out);
+            free(plain);
+            ++*works;
+        } else {
+            assert_null(again);
+            assert_true(strlen(error.text) > 0);
+            ++*refused;
+        }
+    }
+    free(choice);
+    free(image);
+}
+
+static void test_single_rebuild_damaged(void **state)
+{
+    (void)state;
+    const uint64_t n = getenv("SOTTO_TEST_LONG") != NULL ? 200 : 12;
+    int refused = 0, works = 0;
+    for (uint64_t seed = 1; seed <= n; seed++) {
+        nn_network *network;
+        nn_single *single;
+        test_random random = {seed};
+        nn_graph *graph = test_random_network(seed, TEST_NET_SQUARES);
+        CHECK(nn_network_new(&network, graph, NULL, err));
+        const nn_single_options options = {.log2_slots = 9, .beam = 2};
+        CHECK(nn_single_compile(&single, network, &options, err));
+        damage_program(single, &random, &refused, &works);
+        nn_single_free(single);
+        nn_network_free(network);
+        nn_graph_free(graph);
+    }
+    print_message("  %d refused, %d others\n", refused, works);
+    assert_true(refused > 0 && works > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_single_random_networks),
         cmocka_unit_test(test_single_models),
         cmocka_unit_test(test_single_lenet5),
+        cmocka_unit_test(test_single_max_keys),
+        cmocka_unit_test(test_single_rebuild_damaged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
