@@ -180,6 +180,12 @@ void ntt_switch_product_avx2(uint64_t *r0, uint64_t *r1,
                              const uint32_t *const *y0,
                              const uint32_t *const *y1, size_t k, size_t n,
                              const zq_modulus *mod);
+void ntt_inner_product_turned_avx2(uint64_t *r0, uint64_t *r1,
+                                   const uint64_t *const *x,
+                                   const uint32_t *map,
+                                   const uint64_t *const *y0,
+                                   const uint64_t *const *y1, size_t k,
+                                   size_t n, const zq_modulus *mod);
 void ntt_convert_avx2(uint64_t *r, const uint64_t *const *x,
                       const ntt_convert *constants, size_t n,
                       const zq_modulus *mod);

@@ -31,11 +31,17 @@ void ntt_forward_part_ifma(uint64_t *a, const ntt_table *table, size_t part,
 /* inverse_ifma.c: ntt_kernels.inverse. */
 void ntt_inverse_ifma(uint64_t *a, const ntt_table *table, uint64_t scale);
 
-/* sums_ifma.c: ntt_kernels.inner_product. */
+/* sums_ifma.c: ntt_kernels.inner_product, inner_product_turned. */
 void ntt_inner_product_ifma(uint64_t *r0, uint64_t *r1,
                             const uint64_t *const *x, const uint64_t *const *y0,
                             const uint64_t *const *y1, size_t k, size_t n,
                             const zq_modulus *mod);
+void ntt_inner_product_turned_ifma(uint64_t *r0, uint64_t *r1,
+                                   const uint64_t *const *x,
+                                   const uint32_t *map,
+                                   const uint64_t *const *y0,
+                                   const uint64_t *const *y1, size_t k,
+                                   size_t n, const zq_modulus *mod);
 
 /* sums_ifma.c: ntt_kernels.switch_product. */
 void ntt_switch_product_ifma(uint64_t *r0, uint64_t *r1,

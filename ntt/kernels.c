@@ -73,6 +73,7 @@ void ntt_kernels_fill(ntt_kernels *kernels)
     FILL(add_scalar);
     FILL(inner_product);
     FILL(switch_product);
+    FILL(inner_product_turned);
     FILL(convert);
     FILL(sub_mul_scalar);
     FILL(permute);

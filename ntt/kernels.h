@@ -143,6 +143,16 @@ typedef struct ntt_kernels {
                           const uint64_t *const *y0, const uint64_t *const *y1,
                           size_t k, size_t n, const zq_modulus *mod);
 
+    /* The same after an automorphism of all x: x[i][map[j]] in place of
+     * x[i][j].   shape: x[i] whole limbs; map uint32_t[n], as
+     * ntt_ring_automorphism makes it or some of its columns, from a multiple of
+     * 8 on: aligned eights stay together. alias: none. */
+    void (*inner_product_turned)(uint64_t *r0, uint64_t *r1,
+                                 const uint64_t *const *x, const uint32_t *map,
+                                 const uint64_t *const *y0,
+                                 const uint64_t *const *y1, size_t k, size_t n,
+                                 const zq_modulus *mod);
+
     /* inner_product of gathered residues with those of a key kept in 32 bits:
      * r0 = Σ_{i<k} x[i][map[j]]·y0[i][j], r1 likewise with y1; 1 <= k <= 256.
      * r0, r1, map and y are n columns of a limb, x whole limbs. Fast where

@@ -186,6 +186,7 @@ const ntt_kernels ntt_kernels_avx2 = {
     .add_scalar = add_scalar,
     .inner_product = ntt_inner_product_avx2,
     .switch_product = ntt_switch_product_avx2,
+    .inner_product_turned = ntt_inner_product_turned_avx2,
     .convert = ntt_convert_avx2,
     .sub_mul_scalar = sub_mul_scalar,
     .permute = permute,

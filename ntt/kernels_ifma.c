@@ -166,6 +166,7 @@ const ntt_kernels ntt_kernels_ifma = {
     .add_scalar = add_scalar,
     .inner_product = ntt_inner_product_ifma,
     .switch_product = ntt_switch_product_ifma,
+    .inner_product_turned = ntt_inner_product_turned_ifma,
     .convert = ntt_convert_ifma,
     .sub_mul_scalar = sub_mul_scalar,
     .permute = permute,

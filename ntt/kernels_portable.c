@@ -87,22 +87,26 @@ static inline uint64_t reduce_sum(zq_u128 sum, const zq_modulus *m,
 
 /* At most 256 products below 2^120 each: the sum is below 2^128. Two columns
  * at a time hide the end of the short inner loop. */
-static void inner_product(uint64_t *r0, uint64_t *r1, const uint64_t *const *x,
-                          const uint64_t *const *y0, const uint64_t *const *y1,
-                          size_t k, size_t n, const zq_modulus *mod)
+/* Both inner products: map says which columns of x; NULL: the same. */
+static inline void sum_rows(uint64_t *r0, uint64_t *r1,
+                            const uint64_t *const *x, const uint32_t *map,
+                            const uint64_t *const *y0,
+                            const uint64_t *const *y1, size_t k, size_t n,
+                            const zq_modulus *mod)
 {
     const zq_modulus m = *mod;
     const bool is_short = k <= (size_t)1 << (60 - m.bits);
     for (size_t j = 0; j < n; j += 2) {
+        const size_t at[2] = {map != NULL ? map[j] : j,
+                              map != NULL ? map[j + 1] : j + 1};
         zq_u128 sum0 = 0, sum1 = 0, next0 = 0, next1 = 0;
         for (size_t i = 0; i < k; i++) {
-            const uint64_t *a = x[i] + j;
             const uint64_t *b0 = y0[i] + j;
             const uint64_t *b1 = y1[i] + j;
-            sum0 += (zq_u128)a[0] * b0[0];
-            sum1 += (zq_u128)a[0] * b1[0];
-            next0 += (zq_u128)a[1] * b0[1];
-            next1 += (zq_u128)a[1] * b1[1];
+            sum0 += (zq_u128)x[i][at[0]] * b0[0];
+            sum1 += (zq_u128)x[i][at[0]] * b1[0];
+            next0 += (zq_u128)x[i][at[1]] * b0[1];
+            next1 += (zq_u128)x[i][at[1]] * b1[1];
         }
         r0[j] = reduce_sum(sum0, &m, is_short);
         r1[j] = reduce_sum(sum1, &m, is_short);
@@ -128,6 +132,22 @@ static void switch_product(uint64_t *r0, uint64_t *r1, const uint64_t *const *x,
         r0[j] = zq_reduce_product(sum0, &m);
         r1[j] = zq_reduce_product(sum1, &m);
     }
+}
+
+static void inner_product(uint64_t *r0, uint64_t *r1, const uint64_t *const *x,
+                          const uint64_t *const *y0, const uint64_t *const *y1,
+                          size_t k, size_t n, const zq_modulus *mod)
+{
+    sum_rows(r0, r1, x, NULL, y0, y1, k, n, mod);
+}
+
+static void inner_product_turned(uint64_t *r0, uint64_t *r1,
+                                 const uint64_t *const *x, const uint32_t *map,
+                                 const uint64_t *const *y0,
+                                 const uint64_t *const *y1, size_t k, size_t n,
+                                 const zq_modulus *mod)
+{
+    sum_rows(r0, r1, x, map, y0, y1, k, n, mod);
 }
 
 /* One source modulus: lift and product in one, at a third of the cost. */
@@ -249,6 +269,7 @@ const ntt_kernels *ntt_kernels_portable(void)
         .add_scalar = add_scalar,
         .inner_product = inner_product,
         .switch_product = switch_product,
+        .inner_product_turned = inner_product_turned,
         .convert = convert,
         .sub_mul_scalar = sub_mul_scalar,
         .permute = permute,

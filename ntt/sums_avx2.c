@@ -115,14 +115,46 @@ typedef struct factors {
     const uint64_t *const *x;
     const uint64_t *const *y0;
     const uint64_t *const *y1;
+    const uint32_t *map; /* which columns of x, or NULL */
 } factors;
 
+/* Where four columns of x are: in one aligned four, in this order; a lane is
+ * two words there. */
+typedef struct place {
+    size_t four;
+    __m256i word;
+} place;
+
+AVX2_INLINE place place_of(const uint32_t *map)
+{
+    const __m256i twice = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
+    const __m256i halves = _mm256_setr_epi32(0, 1, 0, 1, 0, 1, 0, 1);
+    const __m128i at = _mm_loadu_si128((const __m128i *)(const void *)map);
+    const __m256i pairs =
+        _mm256_permutevar8x32_epi32(_mm256_castsi128_si256(at), twice);
+    return (place){map[0] & ~(uint32_t)3,
+                   _mm256_or_si256(_mm256_slli_epi32(pairs, 1), halves)};
+}
+
+/* The columns at a place; the lowest three bits of a word's index count. */
+AVX2_INLINE __m256d load_place(const uint64_t *x, const place *p)
+{
+    const __m256i four =
+        _mm256_load_si256((const __m256i *)(const void *)(x + p->four));
+    return avx2_double(_mm256_permutevar8x32_epi32(four, p->word));
+}
+
 /* The sums of rows begin .. end-1 for len columns from `first` on. */
-static void inner_sums(strip_sums *s0, strip_sums *s1, const factors *f,
-                       size_t begin, size_t end, size_t first, size_t len,
-                       __m256d origin)
+AVX2_INLINE void inner_sums(strip_sums *s0, strip_sums *s1, const factors *f,
+                            size_t begin, size_t end, size_t first, size_t len,
+                            int is_turned, __m256d origin)
 {
     for (size_t j = 0; j < len; j += COLUMNS) {
+        place p[2];
+        if (is_turned) {
+            p[0] = place_of(f->map + first + j);
+            p[1] = place_of(f->map + first + j + 4);
+        }
         const size_t at = j / 4;
         split_sum sum[4];
         sum[0] = sum_start(s0, at, begin == 0, origin);
@@ -130,11 +162,13 @@ static void inner_sums(strip_sums *s0, strip_sums *s1, const factors *f,
         sum[2] = sum_start(s0, at + 1, begin == 0, origin);
         sum[3] = sum_start(s1, at + 1, begin == 0, origin);
         for (size_t i = begin; i < end; i++) {
-            const uint64_t *x = f->x[i] + first + j;
+            const uint64_t *x = f->x[i];
             const uint64_t *y0 = f->y0[i] + first + j;
             const uint64_t *y1 = f->y1[i] + first + j;
-            const __m256d a = avx2_load(x);
-            const __m256d b = avx2_load(x + 4);
+            const __m256d a =
+                is_turned ? load_place(x, &p[0]) : avx2_load(x + first + j);
+            const __m256d b =
+                is_turned ? load_place(x, &p[1]) : avx2_load(x + first + j + 4);
             sum_add(&sum[0], a, avx2_load(y0));
             sum_add(&sum[1], a, avx2_load(y1));
             sum_add(&sum[2], b, avx2_load(y0 + 4));
@@ -150,23 +184,21 @@ static void inner_sums(strip_sums *s0, strip_sums *s1, const factors *f,
 /* Products are in [0,2^2b), so a chunk's sum is below 2^(52+b): origin is
  * 2^(52+b). Chunks of 2^(50-b) have e = 1/4 and leave less than q; near 2^50,
  * where that would be one or two, they have e = 1, and the end reduces. */
-void ntt_inner_product_avx2(uint64_t *r0, uint64_t *r1,
-                            const uint64_t *const *x, const uint64_t *const *y0,
-                            const uint64_t *const *y1, size_t k, size_t n,
-                            const zq_modulus *mod)
+AVX2_INLINE void inner_product(uint64_t *r0, uint64_t *r1, const factors *f,
+                               size_t k, size_t n, int is_turned,
+                               const zq_modulus *mod)
 {
     const avx2_modulus m = avx2_modulus_of(mod);
     const __m256d origin = origin_of(0x1p52, mod->bits);
     const int is_wide = mod->bits > 48;
     const size_t chunk =
         smaller(k, (size_t)1 << ((is_wide ? 52 : 50) - mod->bits));
-    const factors f = {x, y0, y1};
     for (size_t j = 0; j < n; j += STRIP) {
         const size_t len = smaller(STRIP, n - j);
         strip_sums s0, s1;
         for (size_t begin = 0; begin < k; begin += chunk) {
             const size_t end = begin + smaller(chunk, k - begin);
-            inner_sums(&s0, &s1, &f, begin, end, j, len, origin);
+            inner_sums(&s0, &s1, f, begin, end, j, len, is_turned, origin);
             if (end < k) {
                 strip_reduce(&s0, len, origin, m);
                 strip_reduce(&s1, len, origin, m);
@@ -175,6 +207,26 @@ void ntt_inner_product_avx2(uint64_t *r0, uint64_t *r1,
         strip_store(r0 + j, &s0, len, origin, m, is_wide);
         strip_store(r1 + j, &s1, len, origin, m, is_wide);
     }
+}
+
+void ntt_inner_product_avx2(uint64_t *r0, uint64_t *r1,
+                            const uint64_t *const *x, const uint64_t *const *y0,
+                            const uint64_t *const *y1, size_t k, size_t n,
+                            const zq_modulus *mod)
+{
+    const factors f = {x, y0, y1, NULL};
+    inner_product(r0, r1, &f, k, n, 0, mod);
+}
+
+void ntt_inner_product_turned_avx2(uint64_t *r0, uint64_t *r1,
+                                   const uint64_t *const *x,
+                                   const uint32_t *map,
+                                   const uint64_t *const *y0,
+                                   const uint64_t *const *y1, size_t k,
+                                   size_t n, const zq_modulus *mod)
+{
+    const factors f = {x, y0, y1, map};
+    inner_product(r0, r1, &f, k, n, 1, mod);
 }
 
 /* Columns and terms that are brought into words at once: 24 KiB. */

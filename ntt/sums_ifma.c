@@ -91,90 +91,12 @@ typedef struct rows {
     const uint64_t *const *x;
     const uint64_t *const *y0;
     const uint64_t *const *y1;
+    const uint32_t *map; /* which columns of x, or NULL */
     size_t first; /* the first row to add; not 0: to what is in the outputs */
     size_t count;
 } rows;
 
-/* The columns j … j + 8·width - 1 of both outputs; width 1 or 2. */
-static IFMA_INLINE void add_rows(uint64_t *r0, uint64_t *r1, const rows *in,
-                                 size_t j, size_t width, const reduction *c)
-{
-    sum s[4]; /* of r0, r1 for each vector */
-    UNROLL
-    for (size_t v = 0; v < 2 && v < width; v++) {
-        s[2 * v].high = s[2 * v + 1].high = c->field.q;
-        s[2 * v].low = in->first != 0 ? vec_load(r0 + j + 8 * v) : vec_zero();
-        s[2 * v + 1].low =
-            in->first != 0 ? vec_load(r1 + j + 8 * v) : vec_zero();
-    }
-    for (size_t i = in->first; i < in->first + in->count; i++) {
-        const uint64_t *x = in->x[i] + j;
-        const uint64_t *y0 = in->y0[i] + j;
-        const uint64_t *y1 = in->y1[i] + j;
-        UNROLL
-        for (size_t v = 0; v < 2 && v < width; v++) {
-            const vec a = vec_load(x + 8 * v);
-            add_product(&s[2 * v], a, vec_load(y0 + 8 * v));
-            add_product(&s[2 * v + 1], a, vec_load(y1 + 8 * v));
-        }
-    }
-    reduce(s, 2 * width, c);
-    UNROLL
-    for (size_t v = 0; v < 2 && v < width; v++) {
-        vec_store(r0 + j + 8 * v, s[2 * v].high);
-        vec_store(r1 + j + 8 * v, s[2 * v + 1].high);
-    }
-}
-
-/* One row: two products each, cheaper to reduce as such. */
-static void multiply_row(uint64_t *r0, uint64_t *r1, const rows *in, size_t n,
-                         const zq_modulus *mod)
-{
-    const ifma_barrett k = ifma_barrett_of(mod);
-    for (size_t j = 0; j < n; j += 8) {
-        const vec x = vec_load(in->x[0] + j);
-        const vec p0 =
-            ifma_multiply(vec_zero(), x, vec_load(in->y0[0] + j), &k);
-        const vec p1 =
-            ifma_multiply(vec_zero(), x, vec_load(in->y1[0] + j), &k);
-        vec_store(r0 + j, vec_correct(p0, k.q));
-        vec_store(r1 + j, vec_correct(p1, k.q));
-    }
-}
-
-void ntt_inner_product_ifma(uint64_t *r0, uint64_t *r1,
-                            const uint64_t *const *x, const uint64_t *const *y0,
-                            const uint64_t *const *y1, size_t k, size_t n,
-                            const zq_modulus *mod)
-{
-    if (k == 1) {
-        multiply_row(r0, r1, &(rows){x, y0, y1, 0, 1}, n, mod);
-        return;
-    }
-    const reduction c = reduction_of(mod);
-    const size_t most = most_terms(high_half(mod->q - 1, mod->q - 1), mod);
-    for (size_t i = 0; i < k; i += most) {
-        const rows in = {x, y0, y1, i, k - i < most ? k - i : most};
-        size_t j = 0;
-        for (; j + 16 <= n; j += 16) {
-            add_rows(r0, r1, &in, j, 2, &c);
-        }
-        for (; j < n; j += 8) {
-            add_rows(r0, r1, &in, j, 1, &c);
-        }
-    }
-}
-
-/* What the loads of a switch_product have in common. */
-typedef struct mapped_rows {
-    const uint64_t *const *x;
-    const uint32_t *map;
-    const uint32_t *const *y0;
-    const uint32_t *const *y1;
-    size_t first, count; /* as in rows */
-} mapped_rows;
-
-/* Where eight columns read. */
+/* Where eight columns of x are. */
 typedef struct mapped {
     uint32_t block; /* an aligned block of eight … */
     vec index;      /* … of which the lowest three bits count */
@@ -196,6 +118,120 @@ static IFMA_INLINE vec load_mapped(const uint64_t *x, const mapped *at)
                ? _mm512_permutexvar_epi64(at->index, vec_load(x + at->block))
                : _mm512_i64gather_epi64(at->index, x, 8);
 }
+
+/* The columns j … j + 8·width - 1 of both outputs; width 1 or 2. */
+static IFMA_INLINE void add_rows(uint64_t *r0, uint64_t *r1, const rows *in,
+                                 size_t j, size_t width, int is_turned,
+                                 const reduction *c)
+{
+    sum s[4]; /* of r0, r1 for each vector */
+    mapped at[2];
+    UNROLL
+    for (size_t v = 0; v < 2 && v < width; v++) {
+        if (is_turned) {
+            at[v] = mapped_of(in->map + j + 8 * v);
+        }
+        s[2 * v].high = s[2 * v + 1].high = c->field.q;
+        s[2 * v].low = in->first != 0 ? vec_load(r0 + j + 8 * v) : vec_zero();
+        s[2 * v + 1].low =
+            in->first != 0 ? vec_load(r1 + j + 8 * v) : vec_zero();
+    }
+    for (size_t i = in->first; i < in->first + in->count; i++) {
+        const uint64_t *x = in->x[i];
+        const uint64_t *y0 = in->y0[i] + j;
+        const uint64_t *y1 = in->y1[i] + j;
+        UNROLL
+        for (size_t v = 0; v < 2 && v < width; v++) {
+            const vec a =
+                is_turned ? load_mapped(x, &at[v]) : vec_load(x + j + 8 * v);
+            add_product(&s[2 * v], a, vec_load(y0 + 8 * v));
+            add_product(&s[2 * v + 1], a, vec_load(y1 + 8 * v));
+        }
+    }
+    reduce(s, 2 * width, c);
+    UNROLL
+    for (size_t v = 0; v < 2 && v < width; v++) {
+        vec_store(r0 + j + 8 * v, s[2 * v].high);
+        vec_store(r1 + j + 8 * v, s[2 * v + 1].high);
+    }
+}
+
+/* One row: two products each, cheaper to reduce as such. */
+static IFMA_INLINE void multiply_row(uint64_t *r0, uint64_t *r1, const rows *in,
+                                     size_t n, int is_turned,
+                                     const zq_modulus *mod)
+{
+    const ifma_barrett k = ifma_barrett_of(mod);
+    for (size_t j = 0; j < n; j += 8) {
+        vec x;
+        if (is_turned) {
+            const mapped at = mapped_of(in->map + j);
+            x = load_mapped(in->x[0], &at);
+        } else {
+            x = vec_load(in->x[0] + j);
+        }
+        const vec p0 =
+            ifma_multiply(vec_zero(), x, vec_load(in->y0[0] + j), &k);
+        const vec p1 =
+            ifma_multiply(vec_zero(), x, vec_load(in->y1[0] + j), &k);
+        vec_store(r0 + j, vec_correct(p0, k.q));
+        vec_store(r1 + j, vec_correct(p1, k.q));
+    }
+}
+
+/* All rows of `all`, of which first is 0. */
+static IFMA_INLINE void add_all_rows(uint64_t *r0, uint64_t *r1,
+                                     const rows *all, size_t n, int is_turned,
+                                     const zq_modulus *mod)
+{
+    if (all->count == 1) {
+        multiply_row(r0, r1, all, n, is_turned, mod);
+        return;
+    }
+    const reduction c = reduction_of(mod);
+    const size_t most = most_terms(high_half(mod->q - 1, mod->q - 1), mod);
+    rows in = *all;
+    for (; in.first < all->count; in.first += most) {
+        const size_t left = all->count - in.first;
+        in.count = left < most ? left : most;
+        size_t j = 0;
+        for (; j + 16 <= n; j += 16) {
+            add_rows(r0, r1, &in, j, 2, is_turned, &c);
+        }
+        for (; j < n; j += 8) {
+            add_rows(r0, r1, &in, j, 1, is_turned, &c);
+        }
+    }
+}
+
+void ntt_inner_product_ifma(uint64_t *r0, uint64_t *r1,
+                            const uint64_t *const *x, const uint64_t *const *y0,
+                            const uint64_t *const *y1, size_t k, size_t n,
+                            const zq_modulus *mod)
+{
+    const rows all = {.x = x, .y0 = y0, .y1 = y1, .count = k};
+    add_all_rows(r0, r1, &all, n, 0, mod);
+}
+
+void ntt_inner_product_turned_ifma(uint64_t *r0, uint64_t *r1,
+                                   const uint64_t *const *x,
+                                   const uint32_t *map,
+                                   const uint64_t *const *y0,
+                                   const uint64_t *const *y1, size_t k,
+                                   size_t n, const zq_modulus *mod)
+{
+    const rows all = {.x = x, .y0 = y0, .y1 = y1, .map = map, .count = k};
+    add_all_rows(r0, r1, &all, n, 1, mod);
+}
+
+/* What the loads of a switch_product have in common. */
+typedef struct mapped_rows {
+    const uint64_t *const *x;
+    const uint32_t *map;
+    const uint32_t *const *y0;
+    const uint32_t *const *y1;
+    size_t first, count; /* as in rows */
+} mapped_rows;
 
 static IFMA_INLINE vec load_narrow(const uint32_t *y)
 {

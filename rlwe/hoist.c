@@ -70,7 +70,7 @@ typedef struct product_job {
     const rlwe_switch_key *key;
     const rlwe_hoist_extra *extra;
     const rlwe_digits *digits;
-    uint64_t *turned; /* [n_digits]: digits after σ; [0] for w_0 and c_0 too */
+    uint64_t *turned; /* for w_0 and c_0 after σ */
     uint64_t *sum;    /* [2]: when it is to be added */
 } product_job;
 
@@ -122,15 +122,17 @@ static void product_limb(const product_job *job, uint64_t *u_0, uint64_t *u_1,
     const uint64_t *a[RNS_MAX_LIMBS];
     (void)rlwe_place_digits(switcher, job->context, digit, lifted,
                             job->digits->x, id);
-    for (int d = 0; d < switcher->n_digits; d++) {
-        digit[d] = turn(job, limb, poly_limb(ring, job->turned, d), digit[d]);
-    }
     rlwe_key_rows(switcher, job->context, b, a, job->key, id);
     const bool add = job->extra->add;
     uint64_t *r_0 = add ? poly_limb(ring, job->sum, 0) : u_0;
     uint64_t *r_1 = add ? poly_limb(ring, job->sum, 1) : u_1;
-    limb->kernels.inner_product(r_0, r_1, digit, b, a,
-                                (size_t)switcher->n_digits, n, mod);
+    const size_t k = (size_t)switcher->n_digits;
+    if (job->extra->map != NULL) {
+        limb->kernels.inner_product_turned(r_0, r_1, digit, job->extra->map, b,
+                                           a, k, n, mod);
+    } else {
+        limb->kernels.inner_product(r_0, r_1, digit, b, a, k, n, mod);
+    }
     add_extra(job, r_0, m);
     if (add) {
         limb->kernels.add(u_0, u_0, r_0, n, mod);
@@ -149,8 +151,7 @@ void rlwe_hoist_product(const rlwe_switcher *switcher,
     SOTTO_ASSERT(u_0 != u_1);
     SOTTO_ASSERT(rlwe_gadget_equal(&key->gadget, &switcher->gadget));
     const size_t mark = sotto_arena_mark(arena);
-    uint64_t *work = sotto_arena_take(
-        arena, poly_words(ring, switcher->n_digits + 2), sizeof *work);
+    uint64_t *work = sotto_arena_take(arena, poly_words(ring, 3), sizeof *work);
     SOTTO_ASSERT(work != NULL);
     const product_job job = {
         .switcher = switcher,

@@ -5,6 +5,7 @@
  *
  * A new backend needs no change here: ntt_kernels_choose offers it.
  */
+#include "base/mem.h"
 #include "ntt/kernels.h"
 
 #include <stdarg.h>
@@ -236,6 +237,41 @@ static void check_switch_product(fixture *f)
     free(y);
 }
 
+/* After an automorphism, of all columns and of the last eight. */
+static void check_turned(fixture *f, uint64_t galois)
+{
+    const size_t counts[] = {1, 2, 3, MAX_ROWS};
+    const size_t n = f->n, tail = f->n - 8;
+    const uint64_t *x[MAX_ROWS], *moved[MAX_ROWS], *y0[MAX_ROWS], *y1[MAX_ROWS];
+    uint64_t *rows = sotto_calloc(MAX_ROWS * n, sizeof *rows);
+    assert_non_null(rows);
+    ntt_ring_automorphism(&f->table->ring, f->map, galois);
+    for (size_t i = 0; i < MAX_ROWS; i++) {
+        x[i] = f->in + i * n;
+        moved[i] = rows + i * n;
+        y0[i] = f->in + (i * 5 + 1) % MAX_ROWS * n;
+        y1[i] = f->in + (i * 3 + 2) % MAX_ROWS * n;
+        f->want->permute(rows + i * n, x[i], f->map, n);
+    }
+    for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
+        f->want->inner_product(f->want_r, f->want_r + n, moved, y0, y1,
+                               counts[c], n, &f->table->mod);
+        f->got->inner_product_turned(f->got_r, f->got_r + n, x, f->map, y0, y1,
+                                     counts[c], n, &f->table->mod);
+        assert_same(f, 2, "inner_product_turned");
+    }
+    for (size_t i = 0; i < MAX_ROWS; i++) {
+        y0[i] += tail;
+        y1[i] += tail;
+    }
+    memset(f->got_r + tail, 0, 8 * sizeof *f->got_r);
+    f->got->inner_product_turned(f->got_r + tail, f->got_r + n + tail, x,
+                                 f->map + tail, y0, y1, MAX_ROWS, 8,
+                                 &f->table->mod);
+    assert_same(f, 2, "inner_product_turned of a part");
+    sotto_free(rows);
+}
+
 static void permute_both(fixture *f)
 {
     f->got->permute(f->got_r, f->in, f->map, f->n);
@@ -336,6 +372,8 @@ static void with_patterns(fixture *f)
         check_scalar(f);
         check_inner_product(f);
         check_switch_product(f);
+        check_turned(f, 5);
+        check_turned(f, ntt_ring_conjugation(&f->table->ring));
         check_permute(f);
     }
 }
@@ -464,6 +502,8 @@ static void test_ntt_kernels_choose_leaves_nothing_out(void **state)
             assert_true(k.mul && k.mul_add && k.mul_scalar && k.add_scalar);
             assert_true(k.mul_scalar_add && k.inner_product && k.convert);
             assert_true(k.switch_product);
+            assert_true(k.inner_product_turned && k.forward_parts);
+            assert_true(k.forward_first && k.forward_part);
             assert_true(k.sub_mul_scalar && k.permute && k.gemm);
             assert_true(k.gemm_scratch && k.gemm_pack && k.gemm_run);
             assert_true(k.gemm_packed_bytes && k.gemm_run_scratch);
