@@ -114,6 +114,33 @@ static void print_program(const nn_single *single)
                   1e3 * single->seconds);
 }
 
+/* Splits are those of SPEC §13.1, and every rotation has its key. */
+static void check_splits(const nn_single *single)
+{
+    const int64_t slots = (int64_t)1 << single->log2_slots;
+    uint8_t *has = calloc((size_t)slots, 1);
+    has[0] = 1;
+    for (size_t i = 0; i < single->n_keys; i++) {
+        has[single->key[i]] = 1;
+    }
+    for (size_t k = 0; k < single->network->n_steps; k++) {
+        const nn_single_map *map = &single->map[k];
+        for (size_t d = 0; d < map->n_diagonals; d++) {
+            const int64_t rotation = map->diagonal[d].rotation;
+            const int64_t baby =
+                (rotation + map->shift) % map->split - map->shift;
+            assert_int_equal(map->diagonal[d].giant,
+                             (rotation - baby + slots) % slots);
+            assert_int_equal(has[map->diagonal[d].giant], 1);
+            assert_int_equal(has[(baby + slots) % slots], 1);
+        }
+        for (uint32_t f = map->fold; f < map->window; f *= 2) {
+            assert_int_equal(has[f], 1);
+        }
+    }
+    free(has);
+}
+
 /* The same program from its choices. */
 static void check_rebuild(const nn_single *single, const nn_network *network)
 {
@@ -148,6 +175,7 @@ static void check_network(const nn_network *network, uint64_t seed,
         print_program(single);
     }
     check_program(single, network, image);
+    check_splits(single);
     check_rebuild(single, network);
     nn_single_free(single);
     free(image);
