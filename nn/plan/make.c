@@ -367,7 +367,8 @@ static bool relinearises_source(const nn_draft_step *step)
 static void describe(nn_plan_choice *choice, const nn_draft *draft,
                      const nn_search *search)
 {
-    *choice = (nn_plan_choice){.log2_n = draft->log2_n,
+    *choice = (nn_plan_choice){.packing = NN_PACKING_BATCH,
+                               .log2_n = draft->log2_n,
                                .limbs = nn_draft_limbs(draft, 0),
                                .log2_qp = draft->total_bits,
                                .keys = draft->special.count > 0,
@@ -438,6 +439,7 @@ static sotto_status make(nn_plan *plan, nn_search *search, nn_draft *draft,
     if (describe_plain(&plan->plain, search, first) != SOTTO_OK) {
         return sotto_fail(err, SOTTO_ERR_MEMORY, "plan: out of memory");
     }
+    plan->packing = NN_PACKING_BATCH;
     plan->measured = options->costs != NULL;
     plan->costs = search->cost;
     plan->images = search->images;

@@ -89,13 +89,22 @@ void nn_plan_round_group(void *arg, size_t step, nn_group *group)
 
 size_t nn_plan_slots(const nn_plan *plan)
 {
-    return (size_t)1 << (plan->params.log2_n - 1);
+    return plan->packing == NN_PACKING_SINGLE
+               ? 1
+               : (size_t)1 << (plan->params.log2_n - 1);
 }
 
 uint64_t nn_plan_batches(const nn_plan *plan, uint64_t count)
 {
     const uint64_t slots = nn_plan_slots(plan);
     return count / slots + (count % slots != 0);
+}
+
+size_t nn_plan_output_cts(const nn_plan *plan)
+{
+    return plan->packing == NN_PACKING_SINGLE
+               ? nn_plan_layout(plan, (size_t)plan->n_steps)->n_cts
+               : plan->n_outputs;
 }
 
 /* Product of the moduli that `to` lacks of `from`; 0 when `to` is no subset. */
@@ -349,10 +358,10 @@ sotto_status nn_plan_sizes(nn_plan_bytes *bytes, const nn_plan *plan,
     bytes->input_per_batch =
         plan->n_inputs * (uint64_t)rlwe_ct_record_bytes(context, 0, 2, true);
     bytes->output_per_batch =
-        plan->n_outputs * (uint64_t)rlwe_ct_record_bytes(
-                              context, nn_plan_tensor_level(plan, (size_t)last),
-                              nn_plan_tensor_components(plan, (size_t)last),
-                              false);
+        nn_plan_output_cts(plan) *
+        (uint64_t)rlwe_ct_record_bytes(
+            context, nn_plan_tensor_level(plan, (size_t)last),
+            nn_plan_tensor_components(plan, (size_t)last), false);
     bytes->server_memory = server_memory(plan, context);
     rlwe_context_free(context);
     return SOTTO_OK;

@@ -18,6 +18,13 @@
  *
  *   AFFINE   [relinearise sources] · integer matrix · [relinearise] [rescale]
  *   SQUARE   square · [relinearise] [rescale]
+ *
+ * Single packing: one image spread over the slots of few ciphertexts, as the
+ * layout of each tensor says (nn/single/layout.h). A step is one linear map by
+ * diagonals or one square (nn/single/run.h); everything has two components.
+ *
+ *   AFFINE   [sums over cells] · diagonals and rotations · folds · rescale
+ *   SQUARE   square · relinearise · rescale
  */
 #ifndef SOTTO_NN_PLAN_PLAN_H
 #define SOTTO_NN_PLAN_PLAN_H
@@ -31,6 +38,7 @@
 #include "nn/graph/fold.h"
 #include "nn/graph/statistics.h"
 #include "nn/plan/cost.h"
+#include "nn/single/run.h"
 #include "rlwe/keys.h"
 #include "rlwe/params.h"
 
@@ -41,7 +49,24 @@
 #define NN_PLAN_MAX_KEYS 256
 #define NN_PLAN_MAX_IMAGES ((uint64_t)1 << 40)
 
-/* What one step does to ciphertexts. */
+/* How images lie in ciphertexts. */
+typedef enum nn_packing {
+    NN_PACKING_AUTO = 0, /* as an option: whichever is predicted to take less */
+    NN_PACKING_BATCH,    /* one element per ciphertext, one image per slot */
+    NN_PACKING_SINGLE    /* one image over the slots */
+} nn_packing;
+
+/* What one step of single packing does beside what nn_plan_step says. */
+typedef struct nn_plan_slots_step {
+    nn_single_choice choice; /* layout of the tensor made; of SQUARE: only the
+                              * layout, that of its source */
+    int gadget;              /* of its rotations or of its relinearisation; -1:
+                              * needs no key */
+    bool late_folds;         /* AFFINE: folds behind the rescale */
+} nn_plan_slots_step;
+
+/* What one step does to ciphertexts. In single packing weight_bits is 0,
+ * n_components 2, and relinearise says that it is a square. */
 typedef struct nn_plan_step {
     nn_step_kind kind;             /* AFFINE or SQUARE */
     char name[NN_PLAN_NAME_BYTES]; /* node, for messages */
@@ -55,6 +80,7 @@ typedef struct nn_plan_step {
     double range;    /* bound on |value|, rounded up to a power of two */
     double he_error; /* predicted, values; exceeded with 2^-confidence */
     double seconds;  /* predicted, of one batch, on one core */
+    nn_plan_slots_step slots; /* single packing */
 } nn_plan_step;
 
 /* One switching key that the server needs. */
@@ -68,6 +94,7 @@ typedef struct nn_plan_key {
 /* One way to run the network that the search came across: the best with its
  * ring and places of rescales, with or without keys. */
 typedef struct nn_plan_choice {
+    nn_packing packing;
     char what[128]; /* "rescale behind dense1; relinearise behind dense1", … */
     int log2_n;
     int limbs;
@@ -80,14 +107,17 @@ typedef struct nn_plan_choice {
 
 /* A plan. Plain data: copying copies everything. */
 typedef struct nn_plan {
+    nn_packing packing; /* BATCH or SINGLE */
     rlwe_params_literal params;
     uint64_t images; /* number planned for */
     nn_shape input_shape;
-    double input_scale;
+    nn_layout input_layout;      /* single packing */
+    double input_scale;          /* of tensor 0, which is at level 0 */
     double input_min, input_max; /* pixel values outside are refused */
-    size_t n_inputs;
-    size_t n_outputs;
-    bool softmax; /* scores want a softmax to become probabilities */
+    size_t n_inputs;  /* ciphertexts of one batch: elements of input_shape, or
+                       * what input_layout says */
+    size_t n_outputs; /* scores of one image; see nn_plan_output_cts */
+    bool softmax;     /* scores want a softmax to become probabilities */
     uint8_t model_id[SOTTO_HASH_BYTES]; /* SHA-256 of the model file */
     float mean[NN_PLAN_MAX_MEAN];
     float std[NN_PLAN_MAX_MEAN];
@@ -116,6 +146,7 @@ typedef struct nn_plan {
 /* What a user may ask for. Zero means the default. */
 typedef struct nn_plan_options {
     uint64_t images;        /* default 1 */
+    nn_packing packing;     /* default: by predicted time */
     double range_margin;    /* default 1.3, on every range from data */
     double he_target;       /* largest HE error of a score; default 2^-9 of the
                              * planned bound of the scores */
@@ -125,7 +156,12 @@ typedef struct nn_plan_options {
     bool plain_chain; /* one rescale behind every operation: to compare with */
     int security;     /* 0: 128 */
     bool allow_insecure;
-    bool public_key;                 /* also plan for public-key encryption */
+    bool public_key;           /* also plan for public-key encryption */
+    uint64_t key_memory_bytes; /* single packing: most bytes of switching keys
+                                * in memory; 0: no limit */
+    uint64_t memory_bytes;     /* single packing: room for encoded diagonals; 0:
+                                * no limit. Only predictions depend on it */
+    bool few_keys; /* single packing: rotations by powers of two only */
     const nn_cost_table *costs;      /* NULL: the committed table */
     const nn_statistics *statistics; /* NULL: what the model's metadata say */
     const float *mean; /* [n_mean] normalisation, recorded in the plan; the */
@@ -133,7 +169,7 @@ typedef struct nn_plan_options {
     int n_mean;
 } nn_plan_options;
 
-/* Plans a folded network for batch packing.
+/* Plans a folded network.
  * error: SOTTO_ERR_UNSUPPORTED naming the node that cannot be evaluated (Relu,
  * MaxPool, degree above 2) and what would help; SOTTO_ERR_RANGE when ranges are
  * unknown (naming the tensor and --calibrate); SOTTO_ERR_LEVEL when nothing
@@ -152,11 +188,33 @@ sotto_status nn_plan_make(nn_plan **plan, const nn_network *network,
 sotto_status nn_plan_verify(const nn_plan *plan, const nn_network *network,
                             sotto_error *err) SOTTO_MUST_CHECK;
 
-/* Slots per ciphertext: images in one batch. */
+/* Images in one batch, whose n_inputs ciphertexts are records that follow each
+ * other: the slots of a ciphertext, or 1 in single packing. */
 size_t nn_plan_slots(const nn_plan *plan);
 
-/* ⌈count / slots⌉. */
+/* ⌈count / nn_plan_slots⌉. */
 uint64_t nn_plan_batches(const nn_plan *plan, uint64_t count);
+
+/* Ciphertexts of one batch's scores: n_outputs, or those of the last layout. */
+size_t nn_plan_output_cts(const nn_plan *plan);
+
+/* Layout of tensor k (0: the input) of a plan in single packing (asserted). */
+const nn_layout *nn_plan_layout(const nn_plan *plan, size_t k);
+
+/* The slot programs of a plan in single packing (asserted), made again from
+ * its choices. error: SOTTO_ERR_MISMATCH when a choice does not fit the network
+ * (with the step's name), or layouts give other numbers of ciphertexts than the
+ * plan; SOTTO_ERR_MEMORY; *single is then NULL.
+ * owner: the caller, nn_single_free; borrows network. */
+sotto_status nn_plan_program(nn_single **single, const nn_plan *plan,
+                             const nn_network *network,
+                             sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Levels and scales of a plan in single packing (asserted) as nn_single_run_new
+ * takes them. shape: stage [n_steps], borrowed by the result.
+ * memory_bytes: as in the schedule. */
+nn_single_schedule nn_plan_schedule(const nn_plan *plan, nn_single_stage *stage,
+                                    size_t memory_bytes);
 
 /* Writes the plan as text and sets plan->id. owner: the caller frees *text with
  * sotto_free. error: SOTTO_ERR_MEMORY. */

@@ -325,6 +325,7 @@ static void get_plan(text_in *in, nn_plan *plan)
     keyword(in, "packing");
     keyword(in, "batch");
     end_line(in);
+    plan->packing = NN_PACKING_BATCH;
     plan->images = whole_line(in, "images", 1, NN_PLAN_MAX_IMAGES);
     get_params(in, &plan->params);
     get_input(in, plan);
