@@ -14,6 +14,9 @@
 #define QUICK_MIN_SAMPLES 3
 #define SAMPLE_NS 3e5
 #define CASE_NS 6e7
+/* Calls up to this long run once more before each sample: what the other cases
+ * have left in the caches is no part of them. */
+#define WARM_NS 1e7
 
 static double clock_ns(clockid_t clock)
 {
@@ -202,6 +205,7 @@ static double sample(const bench_case *c, long calls)
 /* The samples of a group: [case][sample], ns per call. */
 typedef struct samples {
     long calls[BENCH_MAX_CASES];
+    bool warm[BENCH_MAX_CASES]; /* call before each sample */
     size_t count;
     double ns[BENCH_MAX_CASES][MAX_SAMPLES];
 } samples;
@@ -217,6 +221,7 @@ static void take_samples(const bench *b, samples *s, const bench_case *cases,
         while ((ns = sample(&cases[i], s->calls[i])) < SAMPLE_NS) {
             s->calls[i] *= 2;
         }
+        s->warm[i] = ns / (double)s->calls[i] < WARM_NS;
         each += ns;
     }
     const double wanted = CASE_NS / (b->quick ? 5 : 1) * (double)n / each;
@@ -225,8 +230,8 @@ static void take_samples(const bench *b, samples *s, const bench_case *cases,
     s->count = s->count < least ? least : s->count;
     for (size_t k = 0; k < s->count; k++) {
         for (size_t i = 0; i < n; i++) {
-            if (s->calls[i] > 1) {
-                cases[i].run(cases[i].arg); /* back into the caches */
+            if (s->warm[i]) {
+                cases[i].run(cases[i].arg);
             }
             s->ns[i][k] = sample(&cases[i], s->calls[i]) / (double)s->calls[i];
         }
