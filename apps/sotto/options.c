@@ -62,15 +62,37 @@ static sotto_status word_fail(const opt_spec *spec, const char *word,
                       expected);
 }
 
-/* A whole number within its bounds. */
+/* The power of two that a letter behind a number stands for; 0: none. */
+static int scan_unit(const char **rest)
+{
+    static const char units[] = "KMGT";
+    const char *unit = **rest != '\0' ? strchr(units, **rest) : NULL;
+    if (unit == NULL) {
+        return 0;
+    }
+    (*rest)++;
+    return 10 * (int)(unit - units + 1);
+}
+
+/* A whole number within its bounds, as it is or of bytes. */
 static sotto_status parse_count(const opt_spec *spec, uint64_t *out,
                                 const char *word, sotto_error *err)
 {
     const char *rest = NULL;
     uint64_t value = 0;
-    if (!scan_count(&value, word, &rest) || *rest != '\0') {
-        return word_fail(spec, word, "a whole number", err);
+    const bool bytes = spec->kind == OPT_BYTES;
+    const bool found = scan_count(&value, word, &rest);
+    const int shift = found && bytes ? scan_unit(&rest) : 0;
+    if (!found || *rest != '\0') {
+        return word_fail(spec, word,
+                         bytes ? "a whole number, or one with K, M, G or T"
+                               : "a whole number",
+                         err);
     }
+    if (value > UINT64_MAX >> shift) {
+        return bounds_fail(spec, word, err);
+    }
+    value <<= shift;
     if ((double)value < spec->min || (double)value > spec->max) {
         return bounds_fail(spec, word, err);
     }
@@ -165,6 +187,7 @@ static sotto_status parse_value(const opt_spec *spec, void *values,
     case OPT_CHOICE:
         return parse_text(spec, (const char **)place, word, err);
     case OPT_COUNT:
+    case OPT_BYTES:
         return parse_count(spec, (uint64_t *)place, word, err);
     case OPT_REAL:
         return parse_reals(spec, (double *)place, &one, 1, word, err);

@@ -27,6 +27,7 @@ typedef enum opt_kind {
     OPT_TEXT,   /* const char *, not empty */
     OPT_CHOICE, /* const char *: one word of `value`, which is "a|b|c" */
     OPT_COUNT,  /* uint64_t in [min, max] */
+    OPT_BYTES,  /* the same; K, M, G or T behind it: 2^10, 2^20, … */
     OPT_REAL,   /* double in [min, max] */
     OPT_REALS,  /* opt_reals: 1 to OPT_MAX_REALS numbers in [min, max] */
     OPT_RANGE,  /* opt_pair a:b with a < b */

@@ -16,6 +16,7 @@ typedef struct values {
     const char *name;
     const char *choice;
     uint64_t count;
+    uint64_t bytes;
     double real;
     opt_reals reals;
     opt_pair range;
@@ -34,6 +35,8 @@ static const opt_spec specs[] = {
      0, false},
     {"--count", OPT_COUNT, offsetof(values, count), "N", "a number", 1, 100,
      false},
+    {"--bytes", OPT_BYTES, offsetof(values, bytes), "BYTES", "a size", 1,
+     0x1p50, false},
     {"--real", OPT_REAL, offsetof(values, real), "X", "a number", -2, 2, false},
     {"--reals", OPT_REALS, offsetof(values, reals), "X,..", "numbers", 0, 9,
      false},
@@ -85,6 +88,20 @@ static void test_opt_parse_takes_every_kind(void **state)
     assert_true(v.reals.value[1] == 2.5);
     assert_int_equal(v.range.second, 4096);
     assert_int_equal(v.part.first, 3);
+
+    static const struct {
+        const char *word;
+        uint64_t bytes;
+    } sizes[] = {{"7", 7},
+                 {"3K", 3 << 10},
+                 {"64M", 64 << 20},
+                 {"5G", (uint64_t)5 << 30},
+                 {"1T", (uint64_t)1 << 40}};
+    for (size_t k = 0; k < sizeof sizes / sizeof sizes[0]; k++) {
+        assert_int_equal(PARSE(&v, &err, "x", "--bytes", sizes[k].word),
+                         SOTTO_OK);
+        assert_int_equal(v.bytes, sizes[k].bytes);
+    }
 }
 
 static void test_opt_parse_gathers_operands(void **state)
@@ -115,6 +132,13 @@ static void test_opt_parse_refuses(void **state)
         {"--count", "+1", "whole number"},
         {"--count", "18446744073709551616", "whole number"},
         {"--count", "", "whole number"},
+        {"--count", "1K", "whole number"},
+        {"--bytes", "0", "out of range"},
+        {"--bytes", "2000T", "out of range"},
+        {"--bytes", "18446744073709551615T", "out of range"},
+        {"--bytes", "1k", "K, M, G or T"},
+        {"--bytes", "1MB", "K, M, G or T"},
+        {"--bytes", "M", "K, M, G or T"},
         {"--real", "nan", "number"},
         {"--real", "2.1", "out of range"},
         {"--real", "1,2", "fewer"},
