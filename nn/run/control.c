@@ -78,6 +78,11 @@ int nn_control_threads(const nn_control *control)
     return control->threads;
 }
 
+const nn_run_options *nn_control_options(const nn_control *control)
+{
+    return &control->options;
+}
+
 void nn_control_name(nn_control *control, const char *what)
 {
     control->what = what;

@@ -34,9 +34,12 @@ typedef struct nn_run_options {
     nn_progress_hook progress; /* may be NULL */
     void *progress_arg;
     const atomic_bool *cancel; /* when it becomes true: SOTTO_ERR_CANCELLED */
+    size_t memory_bytes;       /* inference in single packing: of the encoded
+                                * diagonals of each map, 0: no limit; others are
+                                * encoded at each use */
 } nn_run_options;
 
-/* One step of the public trace, summed over batches. */
+/* One step of the public trace, seconds summed over batches. */
 typedef struct nn_trace_step {
     char name[NN_PLAN_NAME_BYTES];
     const char *kind; /* "affine", "square", "relinearise", "rescale",
@@ -55,20 +58,25 @@ typedef struct nn_trace_step {
 } nn_trace_step;
 
 #define NN_TRACE_MAX (4 * NN_PLAN_MAX_STEPS)
+#define NN_TRACE_MAX_TIMES 65536
 
 /* What a server run reports. */
 typedef struct nn_trace {
     int n_steps;
     nn_trace_step step[NN_TRACE_MAX];
+    double seconds_prepare; /* before the first batch is read: weights … */
     double seconds_read;
     double seconds_write;
     double seconds_total;   /* from the first check of the plan on */
     double predicted_read;  /* seconds on one core … */
     double predicted_total; /* … for these batches, by the plan's cost table */
-    uint64_t batches;
+    uint64_t batches;       /* in single packing: images */
+    double batch_min;       /* seconds of one: reading, steps, writing; … */
+    double batch_median;    /* … of the first NN_TRACE_MAX_TIMES batches */
     uint64_t bytes_in;
     uint64_t bytes_out;
-    uint64_t memory_bytes; /* of the ciphertexts held */
+    uint64_t memory_bytes; /* of the ciphertexts held; in single packing: of
+                            * encoded diagonals */
 } nn_trace;
 
 /* State of one run. Made by the functions below only. */
@@ -89,6 +97,9 @@ void nn_control_expect(nn_control *control, uint64_t total);
 
 /* Number of workers; worker numbers of tasks are smaller. */
 int nn_control_threads(const nn_control *control);
+
+/* What the run was started with; the pool may be used between jobs. */
+const nn_run_options *nn_control_options(const nn_control *control);
 
 /* Names what is going on, for progress. what: must outlive the control. */
 void nn_control_name(nn_control *control, const char *what);

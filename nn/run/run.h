@@ -3,8 +3,9 @@
  * inference, from files to files, batch by batch.
  *
  * The server's functions take plan, model, public evaluation keys and
- * ciphertexts only. Everything streams: at most one batch is held at a time.
- * Results do not depend on the number of threads.
+ * ciphertexts only. Everything streams: the server holds one batch at a time,
+ * the client one too, or a few images in single packing, where a batch is one
+ * image. Results do not depend on the number of threads.
  */
 #ifndef SOTTO_NN_RUN_RUN_H
 #define SOTTO_NN_RUN_RUN_H
@@ -24,7 +25,8 @@
 #include "rlwe/keys.h"
 
 /* Images as the client's functions read them: pixels in [0,1], channel-major,
- * per image n_inputs floats. first, count within what was announced. */
+ * per image as many floats as the plan's input_shape has elements. first, count
+ * within what was announced. */
 typedef sotto_status (*nn_image_source)(void *arg, float *pixels,
                                         uint64_t first, size_t count,
                                         sotto_error *err);
@@ -55,7 +57,7 @@ sotto_status nn_run_infer(const nn_plan *plan, const nn_network *network,
                           const nn_run_options *options,
                           sotto_error *err) SOTTO_MUST_CHECK;
 
-/* Scores of one batch as the client sees them. */
+/* Scores of one batch, or of some images, as the client sees them. */
 typedef struct nn_scores {
     uint64_t first_image;
     size_t n_images;

@@ -35,15 +35,24 @@ typedef struct decrypt_run {
     ckks_encoder *encoder;
     int threads;
     decrypt_worker *worker; /* [threads] */
-    uint64_t batch;         /* in work */
+    nn_places *places;      /* of an image's scores; NULL in batch packing */
+    double *spread;         /* [group][n_items][slots of a ciphertext]; … */
+    size_t group;           /* most batches of a group */
+    uint64_t batch;         /* first of the group in work */
+    size_t n_batches;       /* of it */
     size_t n_images;        /* of it */
-    double *score;          /* [slots][n_outputs] */
-    double *noise;          /* [n_outputs] */
+    double *score;          /* [images of a group][n_outputs] */
+    double *noise;          /* [group][n_items] */
 } decrypt_run;
 
-static size_t score_bytes(const decrypt_run *run)
+static size_t score_values(const decrypt_run *run)
 {
-    return nn_plan_slots(run->plan) * run->plan->n_outputs * sizeof *run->score;
+    return run->group * nn_plan_slots(run->plan) * run->plan->n_outputs;
+}
+
+static size_t spread_values(const decrypt_run *run)
+{
+    return run->group * run->input.n_items * nn_run_ct_slots(run->plan);
 }
 
 /* ---- Life ---------------------------------------------------------------- */
@@ -68,9 +77,9 @@ static sotto_status check_key(const decrypt_run *run, sotto_error *err)
 static sotto_status init_worker(decrypt_run *run, decrypt_worker *worker,
                                 sotto_error *err)
 {
-    const size_t slots = nn_plan_slots(run->plan);
     worker->arena = sotto_arena_init(ckks_crypt_scratch(run->context));
-    worker->slots = sotto_calloc(slots, sizeof *worker->slots);
+    worker->slots =
+        sotto_calloc(nn_run_ct_slots(run->plan), sizeof *worker->slots);
     if (worker->arena.base == NULL || worker->slots == NULL) {
         return sotto_fail(err, SOTTO_ERR_MEMORY,
                           "out of memory for decryption");
@@ -79,25 +88,51 @@ static sotto_status init_worker(decrypt_run *run, decrypt_worker *worker,
     return ckks_ct_init(&worker->ct, run->context, 0, RLWE_MAX_COMPONENTS, err);
 }
 
+/* What the records must say, and how many batches are read at once: one image
+ * has too few ciphertexts for all threads. */
+static sotto_status choose_sizes(decrypt_run *run, sotto_error *err)
+{
+    const nn_plan *plan = run->plan;
+    const nn_plan_step *last = &plan->step[plan->n_steps - 1];
+    run->input.n_items = nn_plan_output_cts(plan);
+    run->input.level = last->level;
+    run->input.n_components = last->n_components;
+    run->input.scale = last->scale;
+    run->group = 1;
+    if (plan->packing == NN_PACKING_SINGLE) {
+        SOTTO_TRY(nn_places_new(
+            &run->places, nn_plan_layout(plan, (size_t)plan->n_steps), err));
+        run->group = nn_run_chunk(run->control, nn_run_ct_slots(run->plan) *
+                                                    run->input.n_items *
+                                                    sizeof *run->spread);
+    }
+    if (run->input.n_batches < run->group) {
+        run->group = (size_t)run->input.n_batches;
+    }
+    return SOTTO_OK;
+}
+
 static sotto_status init_run(decrypt_run *run, const nn_run_options *options,
                              sotto_error *err)
 {
     const nn_plan *plan = run->plan;
-    const nn_plan_step *last = &plan->step[plan->n_steps - 1];
-    run->input.n_items = plan->n_outputs;
-    run->input.level = last->level;
-    run->input.n_components = last->n_components;
-    run->input.scale = last->scale;
     SOTTO_TRY(nn_control_new(&run->control, options,
-                             run->input.n_batches * plan->n_outputs, err));
+                             run->input.n_batches * nn_plan_output_cts(plan),
+                             err));
     nn_control_name(run->control, "decrypt");
     SOTTO_TRY(nn_run_input_start(&run->input, run->control, err));
     SOTTO_TRY(ckks_encoder_new(&run->encoder, run->context, err));
-    run->score = sotto_calloc(score_bytes(run), 1);
-    run->noise = sotto_calloc(plan->n_outputs, sizeof *run->noise);
+    SOTTO_TRY(choose_sizes(run, err));
+    run->score = sotto_calloc(score_values(run), sizeof *run->score);
+    run->noise =
+        sotto_calloc(run->group * run->input.n_items, sizeof *run->noise);
+    if (run->places != NULL) {
+        run->spread = sotto_calloc(spread_values(run), sizeof *run->spread);
+    }
     run->threads = nn_control_threads(run->control);
     run->worker = sotto_calloc((size_t)run->threads, sizeof *run->worker);
-    if (run->score == NULL || run->noise == NULL || run->worker == NULL) {
+    if (run->score == NULL || run->noise == NULL || run->worker == NULL ||
+        (run->places != NULL && run->spread == NULL)) {
         return sotto_fail(err, SOTTO_ERR_MEMORY,
                           "out of memory for the scores of one batch");
     }
@@ -110,54 +145,78 @@ static sotto_status init_run(decrypt_run *run, const nn_run_options *options,
 /* Wipes whatever has seen a score. */
 static void clear_run(decrypt_run *run)
 {
-    const size_t slots = nn_plan_slots(run->plan);
     for (int i = 0; run->worker != NULL && i < run->threads; i++) {
         decrypt_worker *worker = &run->worker[i];
         sotto_arena_clear(&worker->arena);
-        sotto_wipe_free(worker->slots, slots * sizeof *worker->slots);
+        sotto_wipe_free(worker->slots,
+                        nn_run_ct_slots(run->plan) * sizeof *worker->slots);
         ckks_ct_clear(&worker->ct);
     }
-    sotto_wipe_free(run->score, score_bytes(run));
+    sotto_wipe_free(run->score, score_values(run) * sizeof *run->score);
+    sotto_wipe_free(run->spread, spread_values(run) * sizeof *run->spread);
     sotto_free(run->noise);
     sotto_free(run->worker);
+    nn_places_free(run->places);
     nn_run_input_close(&run->input);
     ckks_encoder_free(run->encoder);
     nn_control_free(run->control);
 }
 
-/* ---- One batch ----------------------------------------------------------- */
+/* ---- One group of batches ------------------------------------------------ */
 
+/* Batch packing: slot i is image i, and the ciphertext is one of its scores.
+ * Single packing: all slots are kept until the image is complete. */
 static sotto_status decrypt_item(void *arg, const rlwe_raw_ct *raw,
-                                 uint32_t item, int number, sotto_error *err)
+                                 uint64_t batch, uint32_t item, int number,
+                                 sotto_error *err)
 {
     decrypt_run *run = arg;
     decrypt_worker *worker = &run->worker[number];
-    SOTTO_TRY(nn_run_input_parse(&run->input, &worker->ct, raw, run->batch,
-                                 item, err));
-    SOTTO_TRY(ckks_decrypt(
-        run->encoder, run->context, run->secret, worker->slots, NULL,
-        run->n_images, &run->noise[item], &worker->ct, &worker->arena, err));
-    for (size_t i = 0; i < run->n_images; i++) {
-        run->score[i * run->plan->n_outputs + item] = worker->slots[i];
+    const size_t at = (size_t)(batch - run->batch) * run->input.n_items + item;
+    const bool single = run->places != NULL;
+    const size_t slots = nn_run_ct_slots(run->plan);
+    double *out = single ? run->spread + at * slots : worker->slots;
+    SOTTO_TRY(
+        nn_run_input_parse(&run->input, &worker->ct, raw, batch, item, err));
+    SOTTO_TRY(ckks_decrypt(run->encoder, run->context, run->secret, out, NULL,
+                           single ? slots : run->n_images, &run->noise[at],
+                           &worker->ct, &worker->arena, err));
+    for (size_t i = 0; !single && i < run->n_images; i++) {
+        run->score[i * run->plan->n_outputs + item] = out[i];
     }
     return SOTTO_OK;
 }
 
-static sotto_status check_noise(const decrypt_run *run, double noise_std,
+/* Single packing: reads the scores of one image. */
+static sotto_status unpack_task(void *arg, size_t task, int number,
                                 sotto_error *err)
+{
+    (void)number;
+    (void)err;
+    decrypt_run *run = arg;
+    nn_places_unpack(run->places, run->score + task * run->plan->n_outputs,
+                     run->spread + task * run->input.n_items *
+                                       nn_run_ct_slots(run->plan));
+    return SOTTO_OK;
+}
+
+static sotto_status check_noise(const decrypt_run *run, uint64_t batch,
+                                double noise_std, sotto_error *err)
 {
     const nn_plan_step *last = &run->plan->step[run->plan->n_steps - 1];
     const double bound = NOISE_TOLERANCE * run->plan->he_noise_std +
                          DECODE_ROUNDING * last->range;
     if (!(noise_std <= bound)) { /* so is what is not a number */
         return sotto_fail(err, SOTTO_ERR_NOISE,
-                          "%s, batch %llu: the noise on the scores is %.3g; "
+                          "%s, %s %llu: the noise on the scores is %.3g; "
                           "the plan predicts %.3g and %.3g is the limit. "
                           "Likely causes: another secret key of the same name, "
                           "activations outside the planned ranges, a server "
                           "that computed something else",
-                          run->input.path, (unsigned long long)run->batch,
-                          noise_std, run->plan->he_noise_std, bound);
+                          run->input.path,
+                          run->places != NULL ? "image" : "batch",
+                          (unsigned long long)batch, noise_std,
+                          run->plan->he_noise_std, bound);
     }
     return SOTTO_OK;
 }
@@ -184,26 +243,43 @@ static sotto_status check_scores(const decrypt_run *run, sotto_error *err)
     return SOTTO_OK;
 }
 
-static sotto_status decrypt_batch(decrypt_run *run, nn_score_sink sink,
+/* Looks at the noise of all batches of the group; *worst is the largest. The
+ * worst score of each decides: one broken output is enough. */
+static sotto_status check_group(const decrypt_run *run, bool accept_noise,
+                                double *worst, sotto_error *err)
+{
+    const size_t n = run->input.n_items;
+    for (size_t b = 0; b < run->n_batches; b++) {
+        double noise_std = 0;
+        for (size_t o = 0; o < n; o++) {
+            noise_std = fmax(noise_std, run->noise[b * n + o]);
+        }
+        *worst = fmax(*worst, noise_std);
+        if (!accept_noise) {
+            SOTTO_TRY(check_noise(run, run->batch + b, noise_std, err));
+        }
+    }
+    return accept_noise ? SOTTO_OK : check_scores(run, err);
+}
+
+static sotto_status decrypt_group(decrypt_run *run, nn_score_sink sink,
                                   void *sink_arg, bool accept_noise,
                                   double *worst, sotto_error *err)
 {
-    const size_t slots = nn_plan_slots(run->plan);
-    const uint64_t first = run->batch * slots;
+    const uint64_t first = run->batch * nn_plan_slots(run->plan);
+    const uint64_t room = run->n_batches * nn_plan_slots(run->plan);
     const uint64_t left = run->input.count - first;
-    run->n_images = left < slots ? (size_t)left : slots;
-    SOTTO_TRY(
-        nn_run_input_batch(&run->input, run->batch, 1, decrypt_item, run, err));
-    /* The worst score decides: one broken output is enough. */
     double noise_std = 0;
-    for (size_t o = 0; o < run->plan->n_outputs; o++) {
-        noise_std = fmax(noise_std, run->noise[o]);
+    run->n_images = (size_t)(left < room ? left : room);
+    SOTTO_TRY(nn_run_input_batches(&run->input, run->batch, run->n_batches, 1,
+                                   decrypt_item, run, err));
+    if (run->places != NULL) {
+        SOTTO_TRY(nn_control_run(run->control, run->n_images, 0, unpack_task,
+                                 run, err));
     }
+    const sotto_status status = check_group(run, accept_noise, &noise_std, err);
     *worst = fmax(*worst, noise_std);
-    if (!accept_noise) {
-        SOTTO_TRY(check_noise(run, noise_std, err));
-        SOTTO_TRY(check_scores(run, err));
-    }
+    SOTTO_TRY(status);
     const nn_scores scores = {.first_image = first,
                               .n_images = run->n_images,
                               .n_outputs = run->plan->n_outputs,
@@ -230,8 +306,11 @@ sotto_status nn_run_decrypt(const nn_plan *plan, const rlwe_context *context,
     if (status == SOTTO_OK) {
         status = init_run(&run, options, err);
     }
-    for (; status == SOTTO_OK && run.batch < run.input.n_batches; run.batch++) {
-        status = decrypt_batch(&run, sink, sink_arg, accept_noise, &worst, err);
+    while (status == SOTTO_OK && run.batch < run.input.n_batches) {
+        const uint64_t left = run.input.n_batches - run.batch;
+        run.n_batches = left < run.group ? (size_t)left : run.group;
+        status = decrypt_group(&run, sink, sink_arg, accept_noise, &worst, err);
+        run.batch += run.n_batches;
     }
     if (status == SOTTO_OK) {
         status = nn_run_input_end(&run.input, err);

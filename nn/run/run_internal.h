@@ -22,6 +22,12 @@
 #define RUN_RECORDS_PER_THREAD 16
 #define RUN_RECORD_MEMORY ((size_t)64 << 20)
 
+/* Slots of a ciphertext; nn_plan_slots counts the images of a batch. */
+static inline size_t nn_run_ct_slots(const nn_plan *plan)
+{
+    return (size_t)1 << (plan->params.log2_n - 1);
+}
+
 /* Number of records to pack at once when one has at most `each` bytes, at least
  * one for each thread. */
 size_t nn_run_chunk(const nn_control *control, size_t each);
@@ -64,22 +70,24 @@ sotto_status nn_run_input_start(run_input *input, nn_control *control,
 /* Closes and frees; an empty input is fine. */
 void nn_run_input_close(run_input *input);
 
-/* One record of a batch; a task. */
+/* One record: ciphertext `item` of a batch; a task. */
 typedef sotto_status (*run_item)(void *arg, const rlwe_raw_ct *raw,
-                                 uint32_t item, int worker, sotto_error *err);
+                                 uint64_t batch, uint32_t item, int worker,
+                                 sotto_error *err);
 
 /* Passes over the records of batches before `batch`, going by what they claim.
  * error: SOTTO_ERR_FORMAT when the file ends there. */
 sotto_status nn_run_input_seek(run_input *input, uint64_t batch,
                                sotto_error *err) SOTTO_MUST_CHECK;
 
-/* Reads the next batch, which must be `batch`: calls fn for each record, which
- * parses it with nn_run_input_parse. Each counts as `work` units.
- * error: SOTTO_ERR_FORMAT when the file ends before the batch is complete;
- * that of fn. */
-sotto_status nn_run_input_batch(run_input *input, uint64_t batch, uint64_t work,
-                                run_item fn, void *arg,
-                                sotto_error *err) SOTTO_MUST_CHECK;
+/* Reads the next n_batches batches, the first of which must be `batch`: calls
+ * fn for each record, which parses it with nn_run_input_parse. Each counts as
+ * `work` units.
+ * error: SOTTO_ERR_FORMAT when the file ends before they are complete; that of
+ * fn. */
+sotto_status nn_run_input_batches(run_input *input, uint64_t batch,
+                                  size_t n_batches, uint64_t work, run_item fn,
+                                  void *arg, sotto_error *err) SOTTO_MUST_CHECK;
 
 /* Parses a record into ct, which has room, and checks that it is item `item`
  * of batch `batch`, with the level, components and scale expected.
@@ -93,6 +101,37 @@ sotto_status nn_run_input_parse(const run_input *input, ckks_ct *ct,
 /* Fails with SOTTO_ERR_FORMAT unless the file ends here. */
 sotto_status nn_run_input_end(run_input *input,
                               sotto_error *err) SOTTO_MUST_CHECK;
+
+/* What evaluates one batch, whatever its packing. */
+typedef struct run_engine {
+    void *state;
+    size_t n_inputs;       /* ciphertexts of a batch … */
+    size_t n_outputs;      /* … and of its scores */
+    uint64_t work;         /* units that one evaluation counts */
+    uint64_t memory_bytes; /* as in nn_trace */
+    /* Room for input i: level 0, two components. */
+    ckks_ct *(*input)(void *state, size_t i);
+    /* Evaluates what was filled in; adds to the steps of trace (may be NULL).
+     */
+    sotto_status (*run)(void *state, nn_control *control, nn_trace *trace,
+                        sotto_error *err);
+    /* Score ciphertext o, until inputs are filled again. */
+    const ckks_ct *(*output)(const void *state, size_t o);
+    void (*free)(void *state);
+} run_engine;
+
+/* The engine of a plan's packing, weights prepared.
+ * error: as nn_batch_new, nn_plan_program and nn_single_run_new; *engine is
+ * then empty. owner: the caller, nn_run_engine_free; borrows all arguments. */
+sotto_status nn_run_engine_new(run_engine *engine, const nn_plan *plan,
+                               const nn_network *network,
+                               const rlwe_context *context,
+                               const rlwe_keyset *keys,
+                               const nn_control *control,
+                               sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Frees; an empty engine is fine. */
+void nn_run_engine_free(run_engine *engine);
 
 /* The scale of a ciphertext as the wire's opaque 64 bits. */
 uint64_t nn_run_scale_bits(double scale);

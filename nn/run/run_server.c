@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * The server's run: ciphertext file -> network -> file of encrypted scores.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
-#include "nn/batch/batch.h"
 #include "nn/run/run_internal.h"
 
 /* More parts than this make no sense, and products with batch numbers stay
@@ -16,7 +16,7 @@ typedef struct infer_run {
     const rlwe_context *context;
     sotto_output *out;
     run_input input;
-    nn_batch *batch;
+    run_engine engine;
     nn_control *control;
     uint64_t number;     /* of the batch in work */
     uint64_t first, end; /* batches of this part */
@@ -25,6 +25,8 @@ typedef struct infer_run {
     size_t at;           /* first score in records */
     uint64_t read_work;  /* progress units of reading one ciphertext … */
     uint64_t write_work; /* … and of writing one */
+    double *times;       /* [n_times] seconds of the first batches */
+    size_t n_times;
 } infer_run;
 
 /* Batches [part·B/n, (part+1)·B/n) of B: parts of an output concatenate. */
@@ -74,13 +76,13 @@ static sotto_status check_keys(const infer_run *run, const rlwe_keyset *keys,
 /* ---- One batch ----------------------------------------------------------- */
 
 /* Straight into its place in the batch: inputs are held once. */
-static sotto_status read_item(void *arg, const rlwe_raw_ct *raw, uint32_t item,
-                              int worker, sotto_error *err)
+static sotto_status read_item(void *arg, const rlwe_raw_ct *raw, uint64_t batch,
+                              uint32_t item, int worker, sotto_error *err)
 {
     (void)worker;
     infer_run *run = arg;
-    return nn_run_input_parse(&run->input, nn_batch_input(run->batch, item),
-                              raw, run->number, item, err);
+    ckks_ct *ct = run->engine.input(run->engine.state, item);
+    return nn_run_input_parse(&run->input, ct, raw, batch, item, err);
 }
 
 static sotto_status pack_item(void *arg, size_t task, int worker,
@@ -90,7 +92,7 @@ static sotto_status pack_item(void *arg, size_t task, int worker,
     (void)err;
     infer_run *run = arg;
     const size_t o = run->at + task;
-    const ckks_ct *ct = nn_batch_output(run->batch, o);
+    const ckks_ct *ct = run->engine.output(run->engine.state, o);
     (void)rlwe_pack_ct(run->records + task * run->each, run->context, &ct->ct,
                        nn_run_scale_bits(ct->scale), run->number, (uint32_t)o);
     return SOTTO_OK;
@@ -100,8 +102,9 @@ static sotto_status pack_item(void *arg, size_t task, int worker,
 static sotto_status write_batch(infer_run *run, sotto_error *err)
 {
     nn_control_name(run->control, "write");
-    for (run->at = 0; run->at < run->plan->n_outputs; run->at += run->chunk) {
-        const size_t left = run->plan->n_outputs - run->at;
+    const size_t n_outputs = run->engine.n_outputs;
+    for (run->at = 0; run->at < n_outputs; run->at += run->chunk) {
+        const size_t left = n_outputs - run->at;
         const size_t n = left < run->chunk ? left : run->chunk;
         SOTTO_TRY(nn_control_run(run->control, n, run->write_work, pack_item,
                                  run, err));
@@ -115,15 +118,19 @@ static sotto_status run_batch(infer_run *run, nn_trace *trace, sotto_error *err)
 {
     const double start = nn_control_seconds(run->control);
     nn_control_name(run->control, "read");
-    SOTTO_TRY(nn_run_input_batch(&run->input, run->number, run->read_work,
-                                 read_item, run, err));
+    SOTTO_TRY(nn_run_input_batches(&run->input, run->number, 1, run->read_work,
+                                   read_item, run, err));
     const double loaded = nn_control_seconds(run->control);
-    SOTTO_TRY(nn_batch_run(run->batch, run->control, trace, err));
+    SOTTO_TRY(run->engine.run(run->engine.state, run->control, trace, err));
     const double done = nn_control_seconds(run->control);
     SOTTO_TRY(write_batch(run, err));
+    const double end = nn_control_seconds(run->control);
+    if (run->number - run->first < run->n_times) {
+        run->times[run->number - run->first] = end - start;
+    }
     if (trace != NULL) {
         trace->seconds_read += loaded - start;
-        trace->seconds_write += nn_control_seconds(run->control) - done;
+        trace->seconds_write += end - done;
         trace->batches++;
     }
     return SOTTO_OK;
@@ -142,23 +149,29 @@ static sotto_status prepare(infer_run *run, const nn_network *network,
     run->input.n_components = 2;
     run->input.scale = plan->input_scale;
     run->input.exact_scale = true;
-    SOTTO_TRY(nn_batch_new(&run->batch, plan, network, run->context, keys,
-                           nn_control_threads(run->control), err));
+    nn_control_name(run->control, "prepare");
+    SOTTO_TRY(nn_run_engine_new(&run->engine, plan, network, run->context, keys,
+                                run->control, err));
     /* Hashing, unpacking and expanding a word cost about as much as a few
      * multiplications of the matrix stage. */
     run->read_work = 8 * rlwe_level_words(run->context, 0);
     run->write_work = 8 * rlwe_level_words(run->context, last->level) *
                       (uint64_t)last->n_components;
-    const uint64_t work = nn_batch_work(run->batch) +
-                          plan->n_inputs * run->read_work +
-                          plan->n_outputs * run->write_work;
+    const uint64_t work = run->engine.work +
+                          run->engine.n_inputs * run->read_work +
+                          run->engine.n_outputs * run->write_work;
     nn_control_expect(run->control, work * (run->end - run->first));
     SOTTO_TRY(nn_run_input_start(&run->input, run->control, err));
     run->each = rlwe_ct_record_bytes(run->context, last->level,
                                      last->n_components, false);
     run->chunk = nn_run_chunk(run->control, run->each);
+    run->chunk =
+        run->chunk < run->engine.n_outputs ? run->chunk : run->engine.n_outputs;
     run->records = sotto_calloc(run->chunk, run->each);
-    if (run->records == NULL) {
+    const uint64_t n = run->end - run->first;
+    run->n_times = n < NN_TRACE_MAX_TIMES ? (size_t)n : NN_TRACE_MAX_TIMES;
+    run->times = sotto_calloc(run->n_times + 1, sizeof *run->times);
+    if (run->records == NULL || run->times == NULL) {
         return sotto_fail(err, SOTTO_ERR_MEMORY,
                           "out of memory for %zu records of scores",
                           run->chunk);
@@ -181,12 +194,31 @@ static void set_predictions(nn_trace *trace, const nn_plan *plan)
     }
 }
 
+static int compare_times(const void *a, const void *b)
+{
+    const double *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+/* What the batches took, all of which are done. */
+static void set_times(nn_trace *trace, infer_run *run)
+{
+    if (run->n_times > 0) {
+        qsort(run->times, run->n_times, sizeof *run->times, compare_times);
+        trace->batch_min = run->times[0];
+        trace->batch_median = run->times[run->n_times / 2];
+    }
+}
+
 static sotto_status run_all(infer_run *run, nn_trace *trace, sotto_error *err)
 {
     const rlwe_file_header *in = rlwe_file_header_of(run->input.file);
     const rlwe_file_header header = nn_run_header(
         run->plan, run->context, in->key_id, in->from_seed, in->count);
     const uint64_t before = sotto_output_size(run->out);
+    if (trace != NULL) {
+        trace->seconds_prepare = nn_control_seconds(run->control);
+    }
     SOTTO_TRY(rlwe_write_header(run->out, &header, err));
     if (run->first < run->end) {
         SOTTO_TRY(nn_run_input_seek(&run->input, run->first, err));
@@ -201,8 +233,9 @@ static sotto_status run_all(infer_run *run, nn_trace *trace, sotto_error *err)
     if (trace != NULL) {
         trace->bytes_in = rlwe_file_position(run->input.file);
         trace->bytes_out = sotto_output_size(run->out) - before;
-        trace->memory_bytes = nn_batch_bytes(run->batch);
+        trace->memory_bytes = run->engine.memory_bytes;
         trace->seconds_total = nn_control_seconds(run->control);
+        set_times(trace, run);
         set_predictions(trace, run->plan);
     }
     return SOTTO_OK;
@@ -238,7 +271,8 @@ sotto_status nn_run_infer(const nn_plan *plan, const nn_network *network,
         status = run_all(&run, trace, err);
     }
     nn_run_input_close(&run.input);
-    nn_batch_free(run.batch);
+    nn_run_engine_free(&run.engine);
+    sotto_free(run.times);
     nn_control_free(run.control);
     sotto_free(run.records);
     return status;

@@ -149,27 +149,29 @@ sotto_status nn_run_input_seek(run_input *input, uint64_t batch,
     return SOTTO_OK;
 }
 
-/* A batch of records, as tasks see it. */
+/* Records of some batches, as tasks see them: numbered from the first one on.
+ */
 typedef struct item_job {
     run_input *input;
+    uint64_t batch; /* the first */
     run_item fn;
     void *arg;
     pthread_mutex_t lock; /* of the file and of all below */
-    size_t next;          /* item that is read next */
+    size_t next;          /* record that is read next */
     bool at_end;          /* there is none */
-    size_t failed;        /* first item that failed, with … */
+    size_t failed;        /* first one that failed, with … */
     sotto_status status;  /* … */
     sotto_error error;    /* … */
 } item_job;
 
-/* Remembers the failure of the lowest item: whatever the order in which
+/* Remembers the failure of the lowest record: whatever the order in which
  * workers get at the file, the same record speaks. */
-static sotto_status fail_item(item_job *job, size_t item, sotto_status status,
+static sotto_status fail_item(item_job *job, size_t at, sotto_status status,
                               const sotto_error *error)
 {
     pthread_mutex_lock(&job->lock);
-    if (job->status == SOTTO_OK || item < job->failed) {
-        job->failed = item;
+    if (job->status == SOTTO_OK || at < job->failed) {
+        job->failed = at;
         job->status = status;
         job->error = *error;
     }
@@ -186,7 +188,7 @@ static sotto_status item_task(void *arg, size_t task, int worker,
     rlwe_raw_ct *raw = &job->input->raw[worker];
     sotto_status status = SOTTO_OK;
     pthread_mutex_lock(&job->lock);
-    const size_t item = job->next;
+    const size_t at = job->next;
     if (!job->at_end) {
         status = next_record(job->input, raw, &job->at_end, err);
         job->next += job->at_end ? 0 : 1;
@@ -194,14 +196,16 @@ static sotto_status item_task(void *arg, size_t task, int worker,
     const bool at_end = job->at_end;
     pthread_mutex_unlock(&job->lock);
     if (status == SOTTO_OK && !at_end) {
-        status = job->fn(job->arg, raw, (uint32_t)item, worker, err);
+        const size_t n = job->input->n_items;
+        status = job->fn(job->arg, raw, job->batch + at / n, (uint32_t)(at % n),
+                         worker, err);
     }
-    return status == SOTTO_OK ? SOTTO_OK : fail_item(job, item, status, err);
+    return status == SOTTO_OK ? SOTTO_OK : fail_item(job, at, status, err);
 }
 
 /* What is there was looked at first: it may tell more than its end. */
-static sotto_status finish_batch(const item_job *job, sotto_status status,
-                                 uint64_t batch, sotto_error *err)
+static sotto_status finish_job(const item_job *job, sotto_status status,
+                               sotto_error *err)
 {
     const run_input *input = job->input;
     if (status != SOTTO_OK && job->status != SOTTO_OK) {
@@ -211,27 +215,30 @@ static sotto_status finish_batch(const item_job *job, sotto_status status,
     if (status != SOTTO_OK || !job->at_end) {
         return status;
     }
-    if (job->next == 0) {
+    const uint64_t batch = job->batch + job->next / input->n_items;
+    const size_t items = job->next % input->n_items;
+    if (items == 0) {
         return fail_missing(input, batch, err);
     }
     return sotto_fail(err, SOTTO_ERR_FORMAT,
                       "%s is truncated: batch %llu has %zu of %zu ciphertexts",
-                      input->path, (unsigned long long)batch, job->next,
+                      input->path, (unsigned long long)batch, items,
                       input->n_items);
 }
 
-sotto_status nn_run_input_batch(run_input *input, uint64_t batch, uint64_t work,
-                                run_item fn, void *arg, sotto_error *err)
+sotto_status nn_run_input_batches(run_input *input, uint64_t batch,
+                                  size_t n_batches, uint64_t work, run_item fn,
+                                  void *arg, sotto_error *err)
 {
     sotto_error none;
-    item_job job = {.input = input, .fn = fn, .arg = arg};
+    item_job job = {.input = input, .batch = batch, .fn = fn, .arg = arg};
     err = err == NULL ? &none : err;
     if (pthread_mutex_init(&job.lock, NULL) != 0) {
         return sotto_fail(err, SOTTO_ERR_MEMORY, "out of memory for a lock");
     }
-    sotto_status status = nn_control_run(input->control, input->n_items, work,
-                                         item_task, &job, err);
-    status = finish_batch(&job, status, batch, err);
+    sotto_status status = nn_control_run(
+        input->control, n_batches * input->n_items, work, item_task, &job, err);
+    status = finish_job(&job, status, err);
     pthread_mutex_destroy(&job.lock);
     return status;
 }
