@@ -72,14 +72,13 @@ static void narrow_product(const ckks_lintrans_run *r, const columns *c,
         (size_t)stage->n_digits, c->count, &limb->table->mod);
 }
 
-/* (r_0, r_1) = Σ_d σ(digit d)·key in some columns. rows: n_digits. */
+/* (r_0, r_1) = Σ_d σ(digit d)·key in some columns. */
 static void key_product(const ckks_lintrans_run *r, const columns *c,
                         uint64_t *r_0, uint64_t *r_1, size_t lifted,
-                        int rotation, uint64_t *rows)
+                        int rotation)
 {
     const ckks_lintrans_stage *stage = r->stage;
     const rns_limb *limb = modulus_of(r, &stage->all, c->m);
-    const uint32_t *map = stage->rotation[rotation].map + c->at;
     if (stage->packed != NULL && ckks_lintrans_is_narrow(&limb->table->mod)) {
         narrow_product(r, c, r_0, r_1, lifted, rotation);
         return;
@@ -88,15 +87,13 @@ static void key_product(const ckks_lintrans_run *r, const columns *c,
     const uint64_t *b[RNS_MAX_LIMBS];
     const uint64_t *a[RNS_MAX_LIMBS];
     for (int d = 0; d < stage->n_digits; d++) {
-        uint64_t *row = rows + (size_t)d * r->row;
-        limb->kernels.permute(row, digit_limb(r, lifted, c->m, d), map,
-                              c->count);
-        x[d] = row;
+        x[d] = digit_limb(r, lifted, c->m, d);
         b[d] = key_columns(r, c, rotation, d, 0);
         a[d] = key_columns(r, c, rotation, d, 1);
     }
-    limb->kernels.inner_product(r_0, r_1, x, b, a, (size_t)stage->n_digits,
-                                c->count, &limb->table->mod);
+    limb->kernels.inner_product_turned(
+        r_0, r_1, x, stage->rotation[rotation].map + c->at, b, a,
+        (size_t)stage->n_digits, c->count, &limb->table->mod);
 }
 
 /* r += P·σ(x) in some columns of a modulus of the level; row: scratch. */
@@ -129,12 +126,12 @@ static const uint64_t *input_limb(const ckks_lintrans_run *r, uint32_t in,
 /* A rotated input modulo Q·P: (P·σ(c_0), 0) + Σ σ(digit)·key. */
 static void rotate_columns(const ckks_lintrans_run *r, const columns *c,
                            uint64_t *u_0, uint64_t *u_1,
-                           const ckks_lintrans_baby *baby, uint64_t *rows)
+                           const ckks_lintrans_baby *baby, uint64_t *row)
 {
-    key_product(r, c, u_0, u_1, (size_t)baby->lifted, baby->rotation, rows);
+    key_product(r, c, u_0, u_1, (size_t)baby->lifted, baby->rotation);
     if (r->stage->at[c->m] >= 0) {
         add_rotated(r, c, u_0, input_limb(r, baby->in, 0, c->m), baby->rotation,
-                    true, rows);
+                    true, row);
     }
 }
 
@@ -158,13 +155,13 @@ void ckks_lintrans_unit_rotate(ckks_lintrans_run *r, size_t unit,
 
 /* Room of a unit that sums:
  *
- *     2 rows for each baby | 2 rows | n_digits + 1 rows | MAX_LIVE rows
+ *     2 rows for each baby | 2 rows | 1 row | MAX_LIVE rows
  *
  * and, behind the rows, two lists of pointers. */
 typedef struct sum_room {
     uint64_t *babies;
     uint64_t *extra;
-    uint64_t *rows;
+    uint64_t *row;
     uint64_t *live;
     const uint64_t **y_0; /* [n_babies]: NULL where a baby is zero */
     const uint64_t **y_1;
@@ -172,7 +169,7 @@ typedef struct sum_room {
 
 static size_t sum_rows(const ckks_lintrans_stage *stage)
 {
-    return 2 * stage->n_babies + 2 + (size_t)stage->n_digits + 1 + MAX_LIVE;
+    return 2 * stage->n_babies + 2 + 1 + MAX_LIVE;
 }
 
 static sum_room cut_room(const ckks_lintrans_run *r, uint64_t *room)
@@ -180,8 +177,8 @@ static sum_room cut_room(const ckks_lintrans_run *r, uint64_t *room)
     const ckks_lintrans_stage *stage = r->stage;
     sum_room s = {.babies = room};
     s.extra = s.babies + 2 * stage->n_babies * r->row;
-    s.rows = s.extra + 2 * r->row;
-    s.live = s.rows + ((size_t)stage->n_digits + 1) * r->row;
+    s.row = s.extra + 2 * r->row;
+    s.live = s.row + r->row;
     s.y_0 = (const uint64_t **)(room + sum_rows(stage) * r->row);
     s.y_1 = s.y_0 + stage->n_babies;
     return s;
@@ -199,7 +196,7 @@ static void baby_columns(const ckks_lintrans_run *r, const columns *c,
     const bool is_double = stage->hoisting == CKKS_HOIST_DOUBLE;
     const rns_limb *limb = modulus_of(r, &stage->all, c->m);
     if (baby->rotation != LINTRANS_NONE && is_double) {
-        rotate_columns(r, c, u[0], u[1], baby, s->rows);
+        rotate_columns(r, c, u[0], u[1], baby, s->row);
     }
     for (int k = 0; k < 2; k++) {
         if (baby->rotation != LINTRANS_NONE) {
@@ -369,7 +366,7 @@ void ckks_lintrans_unit_collect(ckks_lintrans_run *r, size_t unit,
     const int m = rns_set_find(&stage->sum, stage->all.id[c.m]);
     uint64_t *acc[2];
     uint64_t *extra[2] = {room, room + r->row};
-    uint64_t *rows = room + 2 * r->row;
+    uint64_t *row = room + 2 * r->row;
     for (int k = 0; k < 2; k++) {
         acc[k] =
             limb_of(r, r->acc, 2 * out + (size_t)k, stage->acc.count, c.m) +
@@ -380,13 +377,13 @@ void ckks_lintrans_unit_collect(ckks_lintrans_run *r, size_t unit,
          g++) {
         const ckks_lintrans_group *group = &stage->group[g];
         key_product(r, &c, extra[0], extra[1], (size_t)group->rotated,
-                    group->rotation, rows);
+                    group->rotation);
         limb->kernels.add(acc[0], acc[0], extra[0], c.count, mod);
         limb->kernels.add(acc[1], acc[1], extra[1], c.count, mod);
         if (m >= 0) {
             add_rotated(
                 r, &c, acc[0], limb_of(r, r->sums, 2 * g, stage->sum.count, m),
-                group->rotation, stage->hoisting == CKKS_HOIST_SINGLE, rows);
+                group->rotation, stage->hoisting == CKKS_HOIST_SINGLE, row);
         }
     }
 }

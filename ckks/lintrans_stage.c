@@ -317,8 +317,7 @@ sotto_status ckks_lintrans_stage_init(ckks_lintrans_stage *stage,
 void ckks_lintrans_stage_size(ckks_lintrans_stage *stage)
 {
     const size_t n = stage->context->ring->ring.n;
-    const size_t rows =
-        2 * stage->n_babies + (size_t)stage->n_digits + 4; /* of one worker */
+    const size_t rows = 2 * stage->n_babies + 4; /* of one worker */
     size_t columns = n < LINTRANS_COLUMNS ? n : LINTRANS_COLUMNS;
     while (columns > 128 &&
            rows * columns * sizeof(uint64_t) > LINTRANS_CACHE_BYTES) {

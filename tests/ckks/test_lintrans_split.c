@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "tests/support/check.h"
+#include "tests/support/fail.h"
 #include "tests/support/lintrans_lab.h"
 
 static ckks_lintrans_split choose(lintrans_lab *lab, int64_t *giant,
@@ -282,6 +283,50 @@ static void test_refuses_inputs(void **state)
     lintrans_lab_free(lab);
 }
 
+/* What a sweep makes: a map with folds and a bias, bound to keys. */
+typedef struct bound {
+    lintrans_lab *lab;
+    const rlwe_keyset *keys;
+} bound;
+
+static sotto_status make_bound(void *arg)
+{
+    const bound *b = arg;
+    const world *w = &b->lab->w;
+    ckks_lintrans *map;
+    SOTTO_TRY(
+        ckks_lintrans_new(&map, w->encoder, w->context, &b->lab->spec, NULL));
+    const sotto_status status = ckks_lintrans_bind(map, b->keys, NULL);
+    ckks_lintrans_free(map);
+    return status;
+}
+
+static void test_survives_out_of_memory(void **state)
+{
+    (void)state;
+    lintrans_lab *lab = lintrans_lab_new(10, "memory", NTT_BACKEND_IFMA);
+    lintrans_lab_add(lab, 0, 0, 1);
+    lintrans_lab_add(lab, 0, 0, 64);
+    lintrans_lab_add_bias(lab);
+    lab->spec.n_folds = 1;
+    lab->spec.fold = folds;
+    ckks_lintrans *map;
+    rlwe_keyset *keys;
+    CHECK(ckks_lintrans_new(&map, lab->w.encoder, lab->w.context, &lab->spec,
+                            err));
+    ckks_evaluator *ev = lintrans_lab_evaluator(lab, map, &keys);
+    ckks_lintrans_free(map);
+    bound b = {lab, keys};
+    assert_true(fail_sweep(FAIL_ALLOC, SOTTO_ERR_MEMORY, 300, make_bound, &b) >
+                30);
+    lab->spec.memory_bytes = 1;
+    assert_true(fail_sweep(FAIL_ALLOC, SOTTO_ERR_MEMORY, 300, make_bound, &b) >
+                30);
+    ckks_evaluator_free(ev);
+    rlwe_keyset_free(keys);
+    lintrans_lab_free(lab);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -291,6 +336,7 @@ int main(void)
         cmocka_unit_test(test_lists_keys),
         cmocka_unit_test(test_refuses_specs),
         cmocka_unit_test(test_refuses_inputs),
+        cmocka_unit_test(test_survives_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
