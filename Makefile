@@ -75,8 +75,9 @@ all: $(LIB) $(APP)
 # Only these files may use more than the baseline; ntt/kernels.c and base/hash.c
 # decide at run time whether they are called.
 ifneq ($(filter x86_64%,$(shell $(CC) -dumpmachine)),)
-$(B)/ntt/%_avx2.o: ISA := -mavx2 -mfma -mbmi2
-$(B)/ntt/%_ifma.o: ISA := -mavx512f -mavx512dq -mavx512bw -mavx512vl \
+$(B)/ntt/%_avx2.o $(B)/ckks/%_avx2.o: ISA := -mavx2 -mfma -mbmi2
+$(B)/ntt/%_ifma.o $(B)/ckks/%_ifma.o: ISA := -mavx512f -mavx512dq \
+                          -mavx512bw -mavx512vl \
                           -mavx512ifma -mavx512vbmi -mavx512vnni -mfma -mbmi2
 $(B)/base/%_sha.o: ISA := -msha -msse4.1
 # What the machine can do at most is measured with the same instructions.

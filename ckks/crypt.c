@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/secret.h"
+#include "ckks/encode_internal.h"
 #include "ckks/round_internal.h"
 #include "ntt/poly.h"
 
@@ -31,9 +32,12 @@ size_t ckks_crypt_scratch(const rlwe_context *context)
     const size_t slots =
         3 *
         sotto_arena_need(ntt_ring_slots(&context->ring->ring), sizeof(double));
-    const size_t encode = ckks_encode_scratch(context) + slots;
-    const size_t encrypt = rlwe_encrypt_scratch(context);
-    return message + (encode > encrypt ? encode : encrypt);
+    /* Encryption holds an embedded message, and the error, beside its own. */
+    const size_t encode = ckks_encode_scratch(context);
+    const size_t encrypt =
+        rlwe_encrypt_scratch(context) +
+        sotto_arena_need(context->ring->ring.n, sizeof(int8_t));
+    return message + encode + (slots > encrypt ? slots : encrypt);
 }
 
 /* Takes a polynomial of `level` from the arena. */
@@ -66,16 +70,24 @@ sotto_status ckks_encrypt(ckks_ct *out, const ckks_encoder *encoder,
                           uint32_t index, sotto_arena *arena, sotto_error *err)
 {
     const size_t mark = sotto_arena_mark(arena);
-    uint64_t *message = take_poly(context, level, arena);
-    sotto_status status = ckks_encode_coefficients(
-        encoder, context, message, re, NULL, count, scale, level, arena, err);
+    const size_t n = context->ring->ring.n;
+    int8_t *error = sotto_arena_take(arena, n, sizeof *error);
+    SOTTO_ASSERT(error != NULL);
+    ckks_embedded message;
+    sotto_status status = ckks_embed_message(
+        &message, encoder, context, re, NULL, count, scale, level, arena, err);
     if (status == SOTTO_OK) {
-        status = rlwe_encrypt(&out->ct, context, secret, message, level, root,
-                              object, index, arena, err);
+        status = rlwe_encrypt_begin(&out->ct, error, context, secret, level,
+                                    root, object, index, err);
     }
     if (status == SOTTO_OK) {
+        ckks_embedded_reduce(encoder, context,
+                             rlwe_ct_component(&out->ct, context, 0), &message,
+                             error, level);
+        rlwe_encrypt_end(&out->ct, context, secret, arena);
         out->scale = scale;
     }
+    sotto_wipe(error, n * sizeof *error);
     sotto_arena_release(arena, mark);
     return status;
 }
@@ -116,6 +128,19 @@ static double imaginary_rms(const double *im, size_t n)
     return rms <= HUGE_VAL ? rms : HUGE_VAL; /* NaN compares false */
 }
 
+/* Where ckks_decode_limbs gets limbs of a phase from. */
+typedef struct phase_source {
+    const rlwe_context *context;
+    const rlwe_secret *secret;
+    const rlwe_ct *ct;
+} phase_source;
+
+static void make_phase(void *arg, uint64_t *out, int i)
+{
+    const phase_source *source = arg;
+    rlwe_phase_limb(out, source->context, source->ct, source->secret, i);
+}
+
 sotto_status ckks_decrypt(const ckks_encoder *encoder,
                           const rlwe_context *context,
                           const rlwe_secret *secret, double *re, double *im,
@@ -130,24 +155,22 @@ sotto_status ckks_decrypt(const ckks_encoder *encoder,
                           "a finite number above 0",
                           ct->scale);
     }
+    SOTTO_TRY(rlwe_check_secret(&ct->ct, secret, err));
     const size_t mark = sotto_arena_mark(arena);
     uint64_t *phase = take_poly(context, ct->ct.level, arena);
-    const sotto_status status =
-        rlwe_phase(phase, context, &ct->ct, secret, err);
-    if (status == SOTTO_OK) {
-        double *all_re = sotto_arena_take(arena, n_slots, sizeof *all_re);
-        double *all_im = sotto_arena_take(arena, n_slots, sizeof *all_im);
-        SOTTO_ASSERT(all_re != NULL && all_im != NULL);
-        ckks_decode(encoder, context, all_re, all_im, n_slots, phase, ct->scale,
-                    ct->ct.level, arena);
-        memcpy(re, all_re, count * sizeof *re);
-        if (im) {
-            memcpy(im, all_im, count * sizeof *im);
-        }
-        if (noise_std) {
-            *noise_std = imaginary_rms(all_im, n_slots);
-        }
+    double *all_re = sotto_arena_take(arena, n_slots, sizeof *all_re);
+    double *all_im = sotto_arena_take(arena, n_slots, sizeof *all_im);
+    SOTTO_ASSERT(all_re != NULL && all_im != NULL);
+    phase_source source = {context, secret, &ct->ct};
+    ckks_decode_limbs(encoder, context, all_re, all_im, n_slots, phase,
+                      make_phase, &source, ct->scale, ct->ct.level, arena);
+    memcpy(re, all_re, count * sizeof *re);
+    if (im) {
+        memcpy(im, all_im, count * sizeof *im);
+    }
+    if (noise_std) {
+        *noise_std = imaginary_rms(all_im, n_slots);
     }
     sotto_arena_release(arena, mark);
-    return status;
+    return SOTTO_OK;
 }

@@ -1,32 +1,35 @@
 /* SPDX-License-Identifier: MIT
- * Encoder: slots <-> residues.
+ * Encoder: slots -> residues.
  *
- *   encode   slots -> embed_inverse -> times scale -> rint -> residues -> NTT
- *   decode   NTT^-1 -> balanced mixed radix -> doubles / scale -> embed_forward
+ *   slots -> embed_inverse -> times scale -> rint -> residues -> NTT
+ *
+ * The three in the middle are one pass over the coefficients where these are
+ * small.
  */
 #include "ckks/encode.h"
 
 #include <float.h>
+#include <math.h>
 #include <stdbool.h>
 #include <string.h>
 
 #include "base/secret.h"
-#include "ckks/embed_internal.h"
+#include "ckks/encode_internal.h"
 #include "ckks/round_internal.h"
 #include "ntt/poly.h"
 
 _Static_assert(FLT_EVAL_METHOD == 0, "doubles must not be widened");
 
-struct ckks_encoder {
-    ntt_ring ring;
-    ckks_embed embed;
-    uint32_t *position; /* [n_slots]: where slot j stands in the transform */
-};
+/* Coefficients that are rounded and then reduced modulo all limbs, a piece that
+ * stays in the first cache. */
+#define PIECE ((size_t)1024)
 
 sotto_status ckks_encoder_new(ckks_encoder **encoder,
                               const rlwe_context *context, sotto_error *err)
 {
     *encoder = NULL;
+    ntt_backend cap;
+    SOTTO_TRY(ntt_backend_cap(&cap, err));
     const ntt_ring *ring = &context->ring->ring;
     const size_t n_slots = ntt_ring_slots(ring);
     ckks_encoder *made = sotto_calloc(1, sizeof *made);
@@ -38,6 +41,7 @@ sotto_status ckks_encoder_new(ckks_encoder **encoder,
                           "encoder: no memory for %zu slots", n_slots);
     }
     made->ring = *ring;
+    made->kernels = ckks_kernels_choose(cap);
     made->position = position;
     const sotto_status status = ckks_embed_init(&made->embed, ring, err);
     if (status != SOTTO_OK) {
@@ -71,43 +75,22 @@ size_t ckks_encode_scratch(const rlwe_context *context)
     return sotto_arena_need(context->ring->ring.n, sizeof(double));
 }
 
-/* The larger of two numbers below 2^63, without a branch. */
-static uint64_t max_u63(uint64_t a, uint64_t b)
-{
-    const uint64_t a_is_less = zq_sign_mask(a - b);
-    return a ^ ((a ^ b) & a_is_less);
-}
-
-/* The largest magnitude among count doubles; not finite if one is not: bits
- * without the sign order like magnitudes, infinities and NaN above all. */
-static double largest_magnitude(const double *x, size_t count)
-{
-    uint64_t largest = 0;
-    for (size_t i = 0; i < count; i++) {
-        uint64_t bits;
-        memcpy(&bits, &x[i], sizeof bits);
-        largest = max_u63(largest, bits & (UINT64_MAX >> 1));
-    }
-    double result;
-    memcpy(&result, &largest, sizeof result);
-    return result;
-}
-
 /* Fails when one of the values is not finite. */
-static sotto_status check_values(const double *x, size_t count,
-                                 const char *part, sotto_error *err)
+static sotto_status check_values(const ckks_kernels *kernels, const double *x,
+                                 size_t count, const char *part,
+                                 sotto_error *err)
 {
     if (x == NULL) {
         return SOTTO_OK;
     }
-    const bool is_finite = largest_magnitude(x, count) <= DBL_MAX;
+    const bool is_finite = kernels->largest(x, count) <= DBL_MAX;
     sotto_declassify(&is_finite, sizeof is_finite); /* becomes the status */
     if (is_finite) {
         return SOTTO_OK;
     }
     sotto_declassify(x, count * sizeof *x); /* one is told in the message */
     size_t at = 0;
-    while (at + 1 < count && largest_magnitude(&x[at], 1) <= DBL_MAX) {
+    while (at + 1 < count && fabs(x[at]) <= DBL_MAX) {
         at++;
     }
     return sotto_fail(err, SOTTO_ERR_RANGE,
@@ -144,49 +127,84 @@ static sotto_status check_bound(double magnitude, double bound, int level,
                       magnitude, level, bound);
 }
 
-/* A bound of the coefficients that decides how many words they are cut into:
- * one word where all are small, as those of images are, else what the modulus
- * allows. */
-static double coarse_bound(double largest, double modulus_bound)
-{
-    const bool is_small = largest < CKKS_ROUND_ONE_WORD;
-    sotto_declassify(&is_small, sizeof is_small); /* one bit, see encode.h */
-    return is_small ? CKKS_ROUND_ONE_WORD : modulus_bound;
-}
-
-/* Slots -> real coefficients times scale, in coefficient[N]. */
-static void embed_scaled(const ckks_encoder *encoder, double *coefficient,
-                         const double *re, const double *im, size_t count,
-                         double scale)
+/* Slots -> real coefficients times n_slots, in coefficient[N]. */
+static void embed(const ckks_encoder *encoder, double *coefficient,
+                  const double *re, const double *im, size_t count)
 {
     const size_t n_slots = encoder->embed.n_slots;
     double *const part_re = coefficient;
     double *const part_im = coefficient + n_slots;
-    for (size_t i = 0; i < 2 * n_slots; i++) {
-        coefficient[i] = 0;
-    }
+    memset(coefficient, 0, 2 * n_slots * sizeof *coefficient);
     for (size_t j = 0; j < count; j++) {
         part_re[encoder->position[j]] = re[j];
     }
     for (size_t j = 0; im != NULL && j < count; j++) {
         part_im[encoder->position[j]] = im[j];
     }
-    ckks_embed_inverse(&encoder->embed, part_re, part_im);
-    const double factor = scale / (double)n_slots; /* a power of two: exact */
-    for (size_t i = 0; i < 2 * n_slots; i++) {
-        coefficient[i] *= factor;
-    }
+    encoder->kernels->inverse(&encoder->embed, part_re, part_im);
 }
 
-/* Rounds coefficients to residues by way of words, any size. */
+/* Embeds into message->coefficient; the bound is left to the caller. */
+static sotto_status embed_values(ckks_embedded *message,
+                                 const ckks_encoder *encoder, const double *re,
+                                 const double *im, size_t count, double scale,
+                                 sotto_error *err)
+{
+    const size_t n = encoder->ring.n;
+    SOTTO_ASSERT(count <= n / 2);
+    SOTTO_TRY(check_scale(scale, err));
+    SOTTO_TRY(check_values(encoder->kernels, re, count, "real", err));
+    SOTTO_TRY(check_values(encoder->kernels, im, count, "imaginary", err));
+    embed(encoder, message->coefficient, re, im, count);
+    /* n_slots is a power of two: the quotient is exact. */
+    message->factor = scale / (double)encoder->embed.n_slots;
+    /* Rounding keeps the order: the largest product is that of the largest. */
+    message->largest =
+        encoder->kernels->largest(message->coefficient, n) * message->factor;
+    return SOTTO_OK;
+}
+
+sotto_status ckks_embed_message(ckks_embedded *message,
+                                const ckks_encoder *encoder,
+                                const rlwe_context *context, const double *re,
+                                const double *im, size_t count, double scale,
+                                int level, sotto_arena *arena, sotto_error *err)
+{
+    const size_t n = encoder->ring.n;
+    SOTTO_ASSERT(n == context->ring->ring.n);
+    SOTTO_ASSERT(level >= 0 && level < context->chain.n_levels);
+    message->coefficient =
+        sotto_arena_take(arena, n, sizeof *message->coefficient);
+    SOTTO_ASSERT(message->coefficient != NULL);
+    SOTTO_TRY(embed_values(message, encoder, re, im, count, scale, err));
+    message->bound = ckks_half_modulus(context, level);
+    return check_bound(message->largest, message->bound, level, err);
+}
+
+/* Coefficients times factor, in place. */
+static void scale_up(ckks_embedded *message, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        message->coefficient[i] *= message->factor;
+    }
+    message->factor = 1;
+}
+
+/* Rounds coefficients to residues by way of words, any size. Words have room
+ * for the error: the lowest is at most 2^50 where it is the only one, else
+ * 2^47, plus 2^51. */
 static void reduce_words(const rlwe_context *context, uint64_t *out,
-                         const double *coefficient, int n_words, int level)
+                         const double *coefficient, const int8_t *error,
+                         int n_words, int level)
 {
     const rns_ring *ring = context->ring;
     const rns_set *set = rlwe_level_set(context, level);
     uint64_t word[CKKS_MAX_WORDS][CKKS_ROUND_BLOCK];
     for (size_t at = 0; at < ring->ring.n; at += CKKS_ROUND_BLOCK) {
         ckks_round_cut(word, n_words, coefficient + at, CKKS_ROUND_BLOCK);
+        for (size_t k = 0; error != NULL && k < CKKS_ROUND_BLOCK; k++) {
+            word[0][k] += (uint64_t)error[at + k];
+        }
         for (int i = 0; i < set->count; i++) {
             ckks_round_reduce(poly_limb(ring, out, i) + at,
                               rns_modulus(ring, set->id[i]), word, n_words,
@@ -196,24 +214,42 @@ static void reduce_words(const rlwe_context *context, uint64_t *out,
     sotto_wipe(word, sizeof word);
 }
 
-/* Rounds the coefficients to residues. */
-static void reduce(const rlwe_context *context, uint64_t *out,
-                   const double *coefficient, double bound, int level)
+/* Rounds coefficients that fit one word, piece by piece, in place. */
+static void reduce_small(const ckks_kernels *kernels, const rns_ring *ring,
+                         const rns_set *set, uint64_t *out,
+                         const ckks_embedded *message, const int8_t *error)
+{
+    const size_t n = ring->ring.n;
+    const size_t piece = n < PIECE ? n : PIECE;
+    for (size_t at = 0; at < n; at += piece) {
+        double *const y = message->coefficient + at;
+        kernels->round(y, y, message->factor, error ? error + at : NULL, piece);
+        for (int i = 0; i < set->count; i++) {
+            kernels->reduce(poly_limb(ring, out, i) + at, y, piece,
+                            rns_modulus(ring, set->id[i]));
+        }
+    }
+}
+
+void ckks_embedded_reduce(const ckks_encoder *encoder,
+                          const rlwe_context *context, uint64_t *out,
+                          ckks_embedded *message, const int8_t *error,
+                          int level)
 {
     const rns_ring *ring = context->ring;
     const rns_set *set = rlwe_level_set(context, level);
-    bool is_small = bound <= CKKS_ROUND_ONE_WORD;
+    /* Small coefficients, as those of images are, take one pass. */
+    bool is_small = message->largest < CKKS_ROUND_ONE_WORD;
+    sotto_declassify(&is_small, sizeof is_small); /* one bit, see encode.h */
+    const int n_words = is_small ? 1 : ckks_round_words(message->bound);
     for (int i = 0; i < set->count; i++) {
         is_small = is_small && rns_modulus(ring, set->id[i])->bits <= 50;
     }
     if (is_small) {
-        for (int i = 0; i < set->count; i++) {
-            ckks_round_small(poly_limb(ring, out, i),
-                             rns_modulus(ring, set->id[i]), coefficient,
-                             ring->ring.n);
-        }
+        reduce_small(encoder->kernels, ring, set, out, message, error);
     } else {
-        reduce_words(context, out, coefficient, ckks_round_words(bound), level);
+        scale_up(message, ring->ring.n);
+        reduce_words(context, out, message->coefficient, error, n_words, level);
     }
 }
 
@@ -224,23 +260,12 @@ sotto_status ckks_encode_coefficients(const ckks_encoder *encoder,
                                       double scale, int level,
                                       sotto_arena *arena, sotto_error *err)
 {
-    const size_t n = encoder->ring.n;
-    SOTTO_ASSERT(n == context->ring->ring.n);
-    SOTTO_ASSERT(count <= n / 2);
-    SOTTO_ASSERT(level >= 0 && level < context->chain.n_levels);
-    SOTTO_TRY(check_scale(scale, err));
-    SOTTO_TRY(check_values(re, count, "real", err));
-    SOTTO_TRY(check_values(im, count, "imaginary", err));
-
     const size_t mark = sotto_arena_mark(arena);
-    double *coefficient = sotto_arena_take(arena, n, sizeof *coefficient);
-    SOTTO_ASSERT(coefficient != NULL);
-    embed_scaled(encoder, coefficient, re, im, count, scale);
-    const double bound = ckks_half_modulus(context, level);
-    const double largest = largest_magnitude(coefficient, n);
-    const sotto_status status = check_bound(largest, bound, level, err);
+    ckks_embedded message;
+    const sotto_status status = ckks_embed_message(
+        &message, encoder, context, re, im, count, scale, level, arena, err);
     if (status == SOTTO_OK) {
-        reduce(context, out, coefficient, coarse_bound(largest, bound), level);
+        ckks_embedded_reduce(encoder, context, out, &message, NULL, level);
     }
     sotto_arena_release(arena, mark);
     return status;
@@ -263,13 +288,12 @@ sotto_status ckks_encode_scaled(const ckks_encoder *encoder,
                                 const double *re, size_t count, double scale,
                                 int level, sotto_error *err)
 {
-    SOTTO_ASSERT(count <= encoder->ring.n / 2);
     SOTTO_ASSERT(level >= 0 && level < context->chain.n_levels);
-    SOTTO_TRY(check_scale(scale, err));
-    SOTTO_TRY(check_values(re, count, "real", err));
-    embed_scaled(encoder, out, re, NULL, count, scale);
-    return check_bound(largest_magnitude(out, encoder->ring.n),
-                       ckks_half_modulus(context, level), level, err);
+    ckks_embedded message = {.coefficient = out};
+    SOTTO_TRY(embed_values(&message, encoder, re, NULL, count, scale, err));
+    scale_up(&message, encoder->ring.n);
+    return check_bound(message.largest, ckks_half_modulus(context, level),
+                       level, err);
 }
 
 sotto_status ckks_encode_constant(const rlwe_context *context, uint64_t *out,
@@ -278,10 +302,10 @@ sotto_status ckks_encode_constant(const rlwe_context *context, uint64_t *out,
 {
     SOTTO_ASSERT(level >= 0 && level < context->chain.n_levels);
     SOTTO_TRY(check_scale(scale, err));
-    SOTTO_TRY(check_values(&value, 1, "real", err));
+    SOTTO_TRY(check_values(&ckks_kernels_portable, &value, 1, "real", err));
     const double bound = ckks_half_modulus(context, level);
     const double product = value * scale;
-    SOTTO_TRY(check_bound(largest_magnitude(&product, 1), bound, level, err));
+    SOTTO_TRY(check_bound(fabs(product), bound, level, err));
     const rns_set *set = rlwe_level_set(context, level);
     const int n_words = ckks_round_words(bound);
     for (int i = 0; i < set->count; i++) {
@@ -289,82 +313,4 @@ sotto_status ckks_encode_constant(const rlwe_context *context, uint64_t *out,
                                 n_words);
     }
     return SOTTO_OK;
-}
-
-/* One step of the mixed radix lift in every coefficient: the digit d of an
- * earlier modulus leaves the residue x, (x - centre(d)) / q_earlier mod q. */
-static void remove_digit(uint64_t *x, const uint64_t *d, size_t n,
-                         const zq_modulus *mod, const zq_modulus *earlier)
-{
-    const uint64_t inverse = zq_inv(zq_reduce_u64(earlier->q, mod), mod);
-    const uint64_t inverse_shoup = zq_shoup(inverse, mod);
-    for (size_t k = 0; k < n; k++) {
-        const uint64_t digit = zq_from_i64(zq_centre(d[k], earlier->q), mod);
-        x[k] = zq_mul_shoup(zq_sub(x[k], digit, mod->q), inverse, inverse_shoup,
-                            mod->q);
-    }
-}
-
-/* Lifts the residues to (-Q/2, Q/2) as doubles, divided by scale.
- *
- *   V = Σ_i centre(d_i)·Π_(j<i) q_j   (unique: all moduli are odd)
- *
- * The residues in phase become the digits d_i. The terms are added from the
- * smallest weight up. The last digit that is not 0 outweighs the sum of all
- * before it by a factor of two at least, so the sum's relative error is a few
- * units of 2^-53. A weight beyond the range of doubles stands for a digit that
- * is 0 unless the ciphertext is wrong; the result then is anything. */
-static void lift(const rlwe_context *context, double *coefficient,
-                 uint64_t *phase, double scale, int level)
-{
-    const rns_ring *ring = context->ring;
-    const rns_set *set = rlwe_level_set(context, level);
-    const size_t n = ring->ring.n;
-    double weight = 1;
-    for (size_t k = 0; k < n; k++) {
-        coefficient[k] = 0;
-    }
-    for (int i = 0; i < set->count; i++) {
-        const zq_modulus *mod = rns_modulus(ring, set->id[i]);
-        uint64_t *const x = poly_limb(ring, phase, i);
-        for (int j = 0; j < i; j++) {
-            remove_digit(x, poly_limb_const(ring, phase, j), n, mod,
-                         rns_modulus(ring, set->id[j]));
-        }
-        for (size_t k = 0; k < n; k++) {
-            coefficient[k] += (double)zq_centre(x[k], mod->q) * weight;
-        }
-        const double q = (double)mod->q;
-        weight = weight > DBL_MAX / q ? DBL_MAX : weight * q;
-    }
-    const double factor = 1 / scale;
-    for (size_t k = 0; k < n; k++) {
-        coefficient[k] *= factor;
-    }
-}
-
-void ckks_decode(const ckks_encoder *encoder, const rlwe_context *context,
-                 double *re, double *im, size_t count, uint64_t *phase,
-                 double scale, int level, sotto_arena *arena)
-{
-    const size_t n = encoder->ring.n;
-    const size_t n_slots = encoder->embed.n_slots;
-    SOTTO_ASSERT(n == context->ring->ring.n);
-    SOTTO_ASSERT(count <= n_slots);
-    SOTTO_ASSERT(level >= 0 && level < context->chain.n_levels);
-    SOTTO_ASSERT(ckks_is_scale(scale));
-    const size_t mark = sotto_arena_mark(arena);
-    double *coefficient = sotto_arena_take(arena, n, sizeof *coefficient);
-    SOTTO_ASSERT(coefficient != NULL);
-
-    poly_inverse(context->ring, rlwe_level_set(context, level), phase);
-    lift(context, coefficient, phase, scale, level);
-    ckks_embed_forward(&encoder->embed, coefficient, coefficient + n_slots);
-    for (size_t j = 0; j < count; j++) {
-        re[j] = coefficient[encoder->position[j]];
-    }
-    for (size_t j = 0; im != NULL && j < count; j++) {
-        im[j] = coefficient[n_slots + encoder->position[j]];
-    }
-    sotto_arena_release(arena, mark);
 }

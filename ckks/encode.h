@@ -72,8 +72,16 @@ sotto_status ckks_encode_constant(const rlwe_context *context, uint64_t *out,
 /* Decodes `count` slots of a phase.
  * math: coefficients are lifted to (-Q/2, Q/2) by balanced mixed radix, divided
  * by scale, embedded. re, im double[count] (im may be NULL).
+ * Digits of that lift are made from the lowest limb up. Once the moduli so far
+ * multiply to twice the scale and the next digit is 0 in every coefficient, all
+ * further ones are taken for 0 and their limbs are not looked at. That is exact
+ * when the coefficients stay below half the product of the moduli looked at,
+ * hence for all values that are meant; where a wrong key or a wrapped value
+ * makes them larger, a digit that is 0 in all N coefficients does not happen,
+ * and the lift goes on to the last limb.
  * shape: phase uint64_t[limbs of level][stride] in NTT domain; overwritten
- * (used as scratch). secret: constant time. */
+ * (used as scratch). secret: no data-dependent branch or address except the
+ * number of limbs that were needed. */
 void ckks_decode(const ckks_encoder *encoder, const rlwe_context *context,
                  double *re, double *im, size_t count, uint64_t *phase,
                  double scale, int level, sotto_arena *arena);

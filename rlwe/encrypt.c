@@ -26,15 +26,66 @@ static void sample_error(int8_t *out, const rns_ring *ring,
     sotto_wipe(&stream, sizeof stream);
 }
 
+/* Limb i of component 1 of a seeded ciphertext. Streams are per limb: at a
+ * lower level the same limbs come out. */
+static void expand_limb(rlwe_ct *ct, const rlwe_context *context, int i)
+{
+    const rns_set *set = rlwe_level_set(context, ct->level);
+    rlwe_uniform_limb(
+        poly_limb(context->ring, rlwe_ct_component(ct, context, 1), i),
+        context->ring, set->id[i], &ct->seed, 0);
+}
+
 void rlwe_expand_seed(rlwe_ct *ct, const rlwe_context *context)
 {
-    /* Streams are per limb: at a lower level the same limbs come out. */
     const rns_set *set = rlwe_level_set(context, ct->level);
-    uint64_t *c_1 = rlwe_ct_component(ct, context, 1);
     for (int i = 0; i < set->count; i++) {
-        rlwe_uniform_limb(poly_limb(context->ring, c_1, i), context->ring,
-                          set->id[i], &ct->seed, 0);
+        expand_limb(ct, context, i);
     }
+}
+
+sotto_status rlwe_encrypt_begin(rlwe_ct *out, int8_t *error,
+                                const rlwe_context *context,
+                                const rlwe_secret *secret, int level,
+                                const sotto_seed *root, uint64_t object,
+                                uint32_t index, sotto_error *err)
+{
+    SOTTO_ASSERT(object < RLWE_OBJECT_PUBLIC);
+    SOTTO_TRY(rlwe_ct_reshape(out, context, level, 2, err));
+    memcpy(out->key_id, secret->key_id, sizeof out->key_id);
+    out->seeded = true;
+    sotto_prf(&out->seed, root, SOTTO_LABEL_CHILD, object, index, 0, 0);
+    sotto_declassify(&out->seed, sizeof out->seed); /* stands for c_1 */
+    sample_error(error, context->ring, root, object, index, DIGIT_SYMMETRIC);
+    return SOTTO_OK;
+}
+
+void rlwe_encrypt_end(rlwe_ct *out, const rlwe_context *context,
+                      const rlwe_secret *secret, sotto_arena *arena)
+{
+    const rns_ring *ring = context->ring;
+    const size_t n = ring->ring.n;
+    const rns_set *set = rlwe_level_set(context, out->level);
+    const size_t mark = sotto_arena_mark(arena);
+    uint64_t *product = sotto_arena_take(arena, n, sizeof *product);
+    SOTTO_ASSERT(product != NULL);
+    for (int i = 0; i < set->count; i++) {
+        const rns_limb *limb = &ring->limb[set->id[i]];
+        const zq_modulus *mod = &limb->table->mod;
+        uint64_t *const b =
+            poly_limb(ring, rlwe_ct_component(out, context, 0), i);
+        expand_limb(out, context, i);
+        limb->kernels.mul(
+            product, poly_limb(ring, rlwe_ct_component(out, context, 1), i),
+            rlwe_secret_limb(context, secret, set->id[i]), n, mod);
+        limb->kernels.forward(b, limb->table);
+        limb->kernels.sub(b, b, product, n, mod);
+    }
+    /* A sample hides what it is made of: that is what encryption is. */
+    sotto_declassify(rlwe_ct_component(out, context, 0),
+                     rlwe_level_words(context, out->level) * sizeof *out->data);
+    sotto_wipe(product, n * sizeof *product);
+    sotto_arena_release(arena, mark);
 }
 
 sotto_status rlwe_encrypt(rlwe_ct *out, const rlwe_context *context,
@@ -44,34 +95,23 @@ sotto_status rlwe_encrypt(rlwe_ct *out, const rlwe_context *context,
 {
     const rns_ring *ring = context->ring;
     const size_t n = ring->ring.n;
-    SOTTO_ASSERT(object < RLWE_OBJECT_PUBLIC);
-    SOTTO_TRY(rlwe_ct_reshape(out, context, level, 2, err));
-    memcpy(out->key_id, secret->key_id, sizeof out->key_id);
-    out->seeded = true;
-    sotto_prf(&out->seed, root, SOTTO_LABEL_CHILD, object, index, 0, 0);
-    sotto_declassify(&out->seed, sizeof out->seed); /* stands for c_1 */
-    rlwe_expand_seed(out, context);
-
     const size_t mark = sotto_arena_mark(arena);
     int8_t *error = sotto_arena_take(arena, n, sizeof *error);
-    uint64_t *product = sotto_arena_take(arena, n, sizeof *product);
-    SOTTO_ASSERT(error != NULL && product != NULL);
-    sample_error(error, ring, root, object, index, DIGIT_SYMMETRIC);
-    const rns_set *set = rlwe_level_set(context, level);
-    for (int i = 0; i < set->count; i++) {
-        rlwe_mask_limb(
-            poly_limb(ring, rlwe_ct_component(out, context, 0), i), context,
-            secret, set->id[i],
-            poly_limb(ring, rlwe_ct_component(out, context, 1), i), error,
-            message ? poly_limb_const(ring, message, i) : NULL, product);
+    SOTTO_ASSERT(error != NULL);
+    const sotto_status status = rlwe_encrypt_begin(
+        out, error, context, secret, level, root, object, index, err);
+    if (status == SOTTO_OK) {
+        const rns_set *set = rlwe_level_set(context, level);
+        uint64_t *const c_0 = rlwe_ct_component(out, context, 0);
+        poly_from_small(ring, set, c_0, error);
+        if (message != NULL) {
+            poly_add(ring, set, c_0, c_0, message);
+        }
+        rlwe_encrypt_end(out, context, secret, arena);
     }
-    /* A sample hides what it is made of: that is what encryption is. */
-    sotto_declassify(rlwe_ct_component(out, context, 0),
-                     rlwe_level_words(context, level) * sizeof *out->data);
     sotto_wipe(error, n * sizeof *error);
-    sotto_wipe(product, n * sizeof *product);
     sotto_arena_release(arena, mark);
-    return SOTTO_OK;
+    return status;
 }
 
 /* Scratch of public-key encryption. */
@@ -192,9 +232,8 @@ sotto_status rlwe_encrypt_zero_public(rlwe_ct *out, const rlwe_context *context,
     return SOTTO_OK;
 }
 
-sotto_status rlwe_phase(uint64_t *out, const rlwe_context *context,
-                        const rlwe_ct *ct, const rlwe_secret *secret,
-                        sotto_error *err)
+sotto_status rlwe_check_secret(const rlwe_ct *ct, const rlwe_secret *secret,
+                               sotto_error *err)
 {
     if (memcmp(ct->key_id, secret->key_id, sizeof ct->key_id) != 0) {
         char have[2 * RLWE_KEY_ID_BYTES + 1];
@@ -206,22 +245,40 @@ sotto_status rlwe_phase(uint64_t *out, const rlwe_context *context,
                           "is %s",
                           want, have);
     }
+    return SOTTO_OK;
+}
+
+void rlwe_phase_limb(uint64_t *out, const rlwe_context *context,
+                     const rlwe_ct *ct, const rlwe_secret *secret, int i)
+{
     const rns_ring *ring = context->ring;
+    const int id = rlwe_level_set(context, ct->level)->id[i];
+    const rns_limb *limb = &ring->limb[id];
+    const uint64_t *s = rlwe_secret_limb(context, secret, id);
+    const size_t n = ring->ring.n;
+    /* Horner's rule: ((c_d·s + c_{d-1})·s + …) + c_0. */
+    int d = ct->n_components - 1;
+    const uint64_t *sum =
+        poly_limb_const(ring, rlwe_ct_component(ct, context, d), i);
+    while (--d >= 0) {
+        limb->kernels.mul(out, sum, s, n, &limb->table->mod);
+        limb->kernels.add(
+            out, out,
+            poly_limb_const(ring, rlwe_ct_component(ct, context, d), i), n,
+            &limb->table->mod);
+        sum = out;
+    }
+}
+
+sotto_status rlwe_phase(uint64_t *out, const rlwe_context *context,
+                        const rlwe_ct *ct, const rlwe_secret *secret,
+                        sotto_error *err)
+{
+    SOTTO_TRY(rlwe_check_secret(ct, secret, err));
     const rns_set *set = rlwe_level_set(context, ct->level);
     for (int i = 0; i < set->count; i++) {
-        const rns_limb *limb = &ring->limb[set->id[i]];
-        const uint64_t *s = rlwe_secret_limb(context, secret, set->id[i]);
-        uint64_t *r = poly_limb(ring, out, i);
-        /* Horner's rule: ((c_d·s + c_{d-1})·s + …) + c_0. */
-        int d = ct->n_components - 1;
-        memcpy(r, poly_limb(ring, rlwe_ct_component(ct, context, d), i),
-               ring->ring.n * sizeof *r);
-        while (--d >= 0) {
-            limb->kernels.mul(r, r, s, ring->ring.n, &limb->table->mod);
-            limb->kernels.add(
-                r, r, poly_limb(ring, rlwe_ct_component(ct, context, d), i),
-                ring->ring.n, &limb->table->mod);
-        }
+        rlwe_phase_limb(poly_limb(context->ring, out, i), context, ct, secret,
+                        i);
     }
     return SOTTO_OK;
 }

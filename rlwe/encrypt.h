@@ -37,6 +37,22 @@ static inline sotto_status SOTTO_MUST_CHECK rlwe_encrypt_zero(
                         arena, err);
 }
 
+/* The first half of rlwe_encrypt: shape, key id and seed of out, and the error,
+ * which the caller adds to the message and wipes.
+ * shape: error int8_t[n]. error, secret: as rlwe_encrypt. */
+sotto_status rlwe_encrypt_begin(rlwe_ct *out, int8_t *error,
+                                const rlwe_context *context,
+                                const rlwe_secret *secret, int level,
+                                const sotto_seed *root, uint64_t object,
+                                uint32_t index,
+                                sotto_error *err) SOTTO_MUST_CHECK;
+
+/* The second half: component 0 holds message + error as coefficients and
+ * becomes c_0; c_1 is made from the seed. The ciphertext is public then.
+ * cost: limbs NTTs. scratch: rlwe_encrypt_scratch bytes of arena. */
+void rlwe_encrypt_end(rlwe_ct *out, const rlwe_context *context,
+                      const rlwe_secret *secret, sotto_arena *arena);
+
 /* Public-key encryption of zero at `level`: (v·b + e_0, v·a + e_1) over the
  * limbs of the level and the special modulus, divided by the special modulus:
  * fresh noise of one rescale (SPEC §7.5).
@@ -57,6 +73,16 @@ void rlwe_expand_seed(rlwe_ct *ct, const rlwe_context *context);
 sotto_status rlwe_phase(uint64_t *out, const rlwe_context *context,
                         const rlwe_ct *ct, const rlwe_secret *secret,
                         sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Says whether a ciphertext belongs to a secret key. error: SOTTO_ERR_KEY when
+ * key ids differ (both printed). */
+sotto_status rlwe_check_secret(const rlwe_ct *ct, const rlwe_secret *secret,
+                               sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Limb i of the phase of a ciphertext that belongs to the secret.
+ * shape: out uint64_t[n], NTT domain. secret: as rlwe_phase. */
+void rlwe_phase_limb(uint64_t *out, const rlwe_context *context,
+                     const rlwe_ct *ct, const rlwe_secret *secret, int i);
 
 /* Bytes of arena that either encryption needs. */
 size_t rlwe_encrypt_scratch(const rlwe_context *context);
