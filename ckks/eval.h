@@ -109,6 +109,19 @@ sotto_status ckks_drop(ckks_evaluator *ev, ckks_ct *out, const ckks_ct *a,
 sotto_status ckks_rotate(ckks_evaluator *ev, ckks_ct *out, const ckks_ct *a,
                          int64_t steps) SOTTO_MUST_CHECK;
 
+/* Rotates one ciphertext by n different steps: out[i] is a rotated by steps[i],
+ * bit for bit what ckks_rotate makes. The digits of `a` are lifted once for all
+ * (hoisting); with many steps that is most of the work.
+ * alias: outputs are different ciphertexts and none of them is a.
+ * scratch: ckks_rotate_many_scratch bytes of arena. error: as ckks_rotate, for
+ * the first step that has no key; outputs are then unchanged. */
+sotto_status ckks_rotate_many(ckks_evaluator *ev, ckks_ct *const *out,
+                              const ckks_ct *a, const int64_t *steps, size_t n,
+                              sotto_arena *arena) SOTTO_MUST_CHECK;
+
+/* Bytes of arena for ckks_rotate_many with the keys of an evaluator. */
+size_t ckks_rotate_many_scratch(const ckks_evaluator *ev);
+
 /* Complex conjugate of every slot. As ckks_rotate. */
 sotto_status ckks_conjugate(ckks_evaluator *ev, ckks_ct *out,
                             const ckks_ct *a) SOTTO_MUST_CHECK;

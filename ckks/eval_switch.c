@@ -8,6 +8,7 @@
 #include "ckks/eval.h"
 #include "ckks/eval_internal.h"
 #include "ntt/poly.h"
+#include "rlwe/hoist.h"
 
 /* Extra components of a ciphertext of most components. */
 #define MAX_EXTRA (RLWE_MAX_COMPONENTS - RLWE_MIN_COMPONENTS)
@@ -220,6 +221,36 @@ static void list_rotations(const ckks_evaluator *ev, int level, char *text,
     }
 }
 
+/* Finds the key and the constants that bring a under X -> X^galois back to the
+ * secret. */
+static sotto_status find_galois(ckks_evaluator *ev, const char *op,
+                                const ckks_view *a, uint64_t galois,
+                                const rlwe_switch_key **key,
+                                const rlwe_switcher **switcher)
+{
+    if (a->n != RLWE_MIN_COMPONENTS) {
+        return sotto_fail(&ev->error, SOTTO_ERR_PARAM,
+                          "%s: the ciphertext has %d components, needed are "
+                          "2; relinearise first",
+                          op, a->n);
+    }
+    SOTTO_TRY(check_keys(ev, op, a));
+    const rlwe_key_target target = {RLWE_KEY_GALOIS, galois};
+    *key = find_key(ev, target, a->level, NULL);
+    if (*key == NULL) {
+        char rotations[256];
+        list_rotations(ev, a->level, rotations, sizeof rotations);
+        return sotto_fail(&ev->error, SOTTO_ERR_KEY,
+                          "%s: no key for Galois element %llu at level %d; the "
+                          "keys for that level allow:%s",
+                          op, (unsigned long long)galois, a->level, rotations);
+    }
+    *switcher =
+        rlwe_keyset_switcher(ev->keys, &(*key)->gadget, a->level, a->level);
+    SOTTO_ASSERT(*switcher != NULL);
+    return SOTTO_OK;
+}
+
 /* out = a under X -> X^galois, switched back to the secret. */
 static sotto_status apply_galois(ckks_evaluator *ev, const char *op,
                                  ckks_ct *out, const ckks_ct *a_ct,
@@ -227,26 +258,9 @@ static sotto_status apply_galois(ckks_evaluator *ev, const char *op,
 {
     const rlwe_context *context = ev->context;
     const ckks_view a = ckks_look(ev, a_ct);
-    if (a.n != RLWE_MIN_COMPONENTS) {
-        return sotto_fail(&ev->error, SOTTO_ERR_PARAM,
-                          "%s: the ciphertext has %d components, needed are "
-                          "2; relinearise first",
-                          op, a.n);
-    }
-    SOTTO_TRY(check_keys(ev, op, &a));
-    const rlwe_key_target target = {RLWE_KEY_GALOIS, galois};
-    const rlwe_switch_key *key = find_key(ev, target, a.level, NULL);
-    if (key == NULL) {
-        char rotations[256];
-        list_rotations(ev, a.level, rotations, sizeof rotations);
-        return sotto_fail(&ev->error, SOTTO_ERR_KEY,
-                          "%s: no key for Galois element %llu at level %d; the "
-                          "keys for that level allow:%s",
-                          op, (unsigned long long)galois, a.level, rotations);
-    }
-    const rlwe_switcher *switcher =
-        rlwe_keyset_switcher(ev->keys, &key->gadget, a.level, a.level);
-    SOTTO_ASSERT(switcher != NULL);
+    const rlwe_switch_key *key;
+    const rlwe_switcher *switcher;
+    SOTTO_TRY(find_galois(ev, op, &a, galois, &key, &switcher));
     SOTTO_TRY(
         ckks_open(ev, op, out, &a, a.level, RLWE_MIN_COMPONENTS, a.scale));
 
@@ -257,16 +271,150 @@ static sotto_status apply_galois(ckks_evaluator *ev, const char *op,
     return SOTTO_OK;
 }
 
+/* Room for the name of a rotation in messages. */
+#define ROTATION_BYTES 48
+
+static const char *name_rotation(char *op, int64_t steps)
+{
+    (void)snprintf(op, ROTATION_BYTES, "rotate by %lld", (long long)steps);
+    return op;
+}
+
 sotto_status ckks_rotate(ckks_evaluator *ev, ckks_ct *out, const ckks_ct *a,
                          int64_t steps)
 {
     const uint64_t galois = ntt_ring_rotation(&ev->context->ring->ring, steps);
-    char op[48];
-    (void)snprintf(op, sizeof op, "rotate by %lld", (long long)steps);
+    char op[ROTATION_BYTES];
+    name_rotation(op, steps);
     if (galois == 1 && a->ct.n_components == RLWE_MIN_COMPONENTS) {
         return ckks_copy(ev, op, out, a); /* every slot stays */
     }
     return apply_galois(ev, op, out, a, galois);
+}
+
+/* ---- Many rotations of one ciphertext ------------------------------------ */
+
+/* Scratch of ckks_rotate_many. */
+typedef struct many_work {
+    uint64_t *lifted; /* digits of the input … */
+    uint64_t *u[2];   /* product of digits and key, modulo Q·P */
+} many_work;
+
+/* Most words of digits and accumulators over the keys of an evaluator. */
+static void many_words(const ckks_evaluator *ev, size_t *digits, size_t *acc)
+{
+    *digits = *acc = 0;
+    for (int i = 0; ev->keys != NULL && i < ev->keys->n_switchers; i++) {
+        const rlwe_switcher *switcher = ev->keys->switcher[i];
+        const size_t d = rlwe_hoist_digits_words(switcher, ev->context);
+        const size_t w = rlwe_hoist_words(switcher, ev->context);
+        *digits = d > *digits ? d : *digits;
+        *acc = w > *acc ? w : *acc;
+    }
+}
+
+size_t ckks_rotate_many_scratch(const ckks_evaluator *ev)
+{
+    size_t digits, acc;
+    many_words(ev, &digits, &acc);
+    return sotto_arena_need(digits, sizeof(uint64_t)) +
+           2 * sotto_arena_need(acc, sizeof(uint64_t)) +
+           rlwe_hoist_scratch(ev->context);
+}
+
+/* Checks keys and room of all outputs before the first is written. */
+static sotto_status check_many(ckks_evaluator *ev, ckks_ct *const *out,
+                               const ckks_ct *a_ct, const int64_t *steps,
+                               size_t n)
+{
+    const ckks_view a = ckks_look(ev, a_ct);
+    const ntt_ring *ring = &ev->context->ring->ring;
+    const size_t words =
+        RLWE_MIN_COMPONENTS * rlwe_level_words(ev->context, a.level);
+    for (size_t i = 0; i < n; i++) {
+        const rlwe_switch_key *key;
+        const rlwe_switcher *switcher;
+        const uint64_t galois = ntt_ring_rotation(ring, steps[i]);
+        char op[ROTATION_BYTES];
+        SOTTO_ASSERT(out[i] != a_ct);
+        name_rotation(op, steps[i]);
+        if (galois != 1 || a.n != RLWE_MIN_COMPONENTS) {
+            SOTTO_TRY(find_galois(ev, op, &a, galois, &key, &switcher));
+        }
+        if (out[i]->ct.capacity < words) {
+            return sotto_fail(&ev->error, SOTTO_ERR_PARAM,
+                              "%s: the output has room for %zu words, needed "
+                              "are %zu",
+                              op, out[i]->ct.capacity, words);
+        }
+    }
+    return SOTTO_OK;
+}
+
+/* One rotation from digits that are there. */
+static sotto_status rotate_digits(ckks_evaluator *ev, ckks_ct *out,
+                                  const ckks_view *a, uint64_t galois,
+                                  const rlwe_switch_key *key,
+                                  const rlwe_switcher *switcher,
+                                  const rlwe_digits *digits,
+                                  const many_work *work, sotto_arena *arena)
+{
+    const rlwe_context *context = ev->context;
+    ntt_ring_automorphism(&context->ring->ring, ev->map, galois);
+    const rlwe_hoist_extra extra = {.map = ev->map, .c_0 = ckks_part(ev, a, 0)};
+    rlwe_hoist_product(switcher, context, work->u[0], work->u[1], digits, key,
+                       &extra, arena);
+    SOTTO_TRY(ckks_open(ev, "rotate", out, a, a->level, RLWE_MIN_COMPONENTS,
+                        a->scale));
+    for (int k = 0; k < RLWE_MIN_COMPONENTS; k++) {
+        rlwe_hoist_divide(switcher, context, ckks_out(ev, out, k), work->u[k],
+                          arena);
+    }
+    return SOTTO_OK;
+}
+
+sotto_status ckks_rotate_many(ckks_evaluator *ev, ckks_ct *const *out,
+                              const ckks_ct *a_ct, const int64_t *steps,
+                              size_t n, sotto_arena *arena)
+{
+    SOTTO_TRY(check_many(ev, out, a_ct, steps, n));
+    const ckks_view a = ckks_look(ev, a_ct);
+    const size_t mark = sotto_arena_mark(arena);
+    size_t digit_words, acc_words;
+    many_words(ev, &digit_words, &acc_words);
+    many_work work = {
+        .lifted = sotto_arena_take(arena, digit_words, sizeof *work.lifted)};
+    for (int k = 0; k < 2; k++) {
+        work.u[k] = sotto_arena_take(arena, acc_words, sizeof *work.u[k]);
+    }
+    SOTTO_ASSERT(n == 0 || work.u[1] != NULL);
+    /* Keys of one gadget follow each other as a rule: one ModUp for all. */
+    const rlwe_switcher *lifted_for = NULL;
+    rlwe_digits digits;
+    sotto_status status = SOTTO_OK;
+    for (size_t i = 0; i < n && status == SOTTO_OK; i++) {
+        const uint64_t galois =
+            ntt_ring_rotation(&ev->context->ring->ring, steps[i]);
+        if (galois == 1) {
+            status = ckks_copy(ev, "rotate by 0", out[i], a_ct);
+            continue;
+        }
+        const rlwe_switch_key *key;
+        const rlwe_switcher *switcher;
+        status = find_galois(ev, "rotate", &a, galois, &key, &switcher);
+        if (status != SOTTO_OK) {
+            break;
+        }
+        if (switcher != lifted_for) {
+            rlwe_hoist_decompose(switcher, ev->context, &digits, work.lifted,
+                                 ckks_part(ev, &a, 1), arena);
+            lifted_for = switcher;
+        }
+        status = rotate_digits(ev, out[i], &a, galois, key, switcher, &digits,
+                               &work, arena);
+    }
+    sotto_arena_release(arena, mark);
+    return status;
 }
 
 sotto_status ckks_conjugate(ckks_evaluator *ev, ckks_ct *out, const ckks_ct *a)

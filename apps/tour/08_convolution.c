@@ -86,13 +86,17 @@ static void convolve(tour_world *world, ckks_ct *out, const ckks_ct *turned,
 static ckks_ct edges(tour_world *world, const ckks_ct *picture)
 {
     ckks_evaluator *ev = world->evaluator;
-    ckks_ct turned[9], g[2];
+    ckks_ct turned[9], *out[9], g[2];
+    int64_t steps[9];
     for (int i = 0; i < 9; i++) {
         turned[i] = tour_ct(world);
-        tour_must(ckks_rotate(ev, &turned[i], picture,
-                              (i / 3 - 1) * SIDE + i % 3 - 1),
-                  &ev->error);
+        out[i] = &turned[i];
+        steps[i] = (i / 3 - 1) * SIDE + i % 3 - 1;
     }
+    /* Hoisting: the picture's digits are lifted once for all nine. */
+    sotto_arena arena = sotto_arena_init(ckks_rotate_many_scratch(ev));
+    tour_must(ckks_rotate_many(ev, out, picture, steps, 9, &arena), &ev->error);
+    sotto_arena_clear(&arena);
     for (int f = 0; f < 2; f++) {
         g[f] = tour_ct(world);
         convolve(world, &g[f], turned, f);

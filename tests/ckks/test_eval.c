@@ -523,6 +523,42 @@ static void test_rotate(void **state)
     teardown(f);
 }
 
+static void test_rotate_many(void **state)
+{
+    (void)state;
+    enum { N = 7 };
+    const int64_t many[N] = {1, 0, 2, 511, -7, 512, 3};
+    const int64_t unknown[2] = {1, 100};
+    fixture *f = setup();
+    ckks_ct made[N], *out[N];
+    for (int i = 0; i < N; i++) {
+        made[i] = world_ct(&f->w);
+        out[i] = &made[i];
+    }
+    sotto_arena arena = sotto_arena_init(ckks_rotate_many_scratch(f->w.ev));
+    for (int level = 0; level < 4; level++) {
+        ckks_ct low = world_ct(&f->w);
+        ok(f, ckks_drop(f->w.ev, &low, &f->a, level));
+        ok(f, ckks_rotate_many(f->w.ev, out, &low, many, N, &arena));
+        for (int i = 0; i < N; i++) {
+            ok(f, ckks_rotate(f->w.ev, &f->out, &low, many[i]));
+            assert_same(f, out[i], &f->out);
+        }
+        ckks_ct_clear(&low);
+    }
+    /* a key that is missing is noticed before anything is written */
+    ok(f, ckks_drop(f->w.ev, &f->out, out[0], 3));
+    assert_int_equal(ckks_rotate_many(f->w.ev, out, &f->a, unknown, 2, &arena),
+                     SOTTO_ERR_KEY);
+    assert_non_null(strstr(f->w.ev->error.text, "rotate by 100"));
+    assert_same(f, out[0], &f->out);
+    sotto_arena_clear(&arena);
+    for (int i = 0; i < N; i++) {
+        ckks_ct_clear(&made[i]);
+    }
+    teardown(f);
+}
+
 static void test_conjugate(void **state)
 {
     (void)state;
@@ -648,6 +684,7 @@ int main(void)
         cmocka_unit_test(test_relinearise_rescale),
         cmocka_unit_test(test_drop_keeps_scale),
         cmocka_unit_test(test_rotate),
+        cmocka_unit_test(test_rotate_many),
         cmocka_unit_test(test_conjugate),
         cmocka_unit_test(test_algebra_is_exact),
         cmocka_unit_test(test_evaluation_does_not_allocate),
