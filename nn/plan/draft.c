@@ -10,6 +10,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "nn/plan/slots_internal.h"
 #include "rlwe/moduli.h"
 
 /* Variance of the error distribution and of encoding's rounding. */
@@ -65,7 +66,8 @@ static bool judge_product(judge *j, int k)
         }
     }
     out->scale_bits = top + j->draft->step[k].weight_bits;
-    for (int p = 0; p < facts->n_parts; p++) {
+    /* Diagonals are no int32_t. */
+    for (int p = 0; j->search->slots == NULL && p < facts->n_parts; p++) {
         const nn_map_part *part = &facts->part[p];
         const double factor =
             out->scale_bits - j->tensor[part->source].scale_bits;
@@ -105,6 +107,12 @@ static bool place_relinearisation(judge *j, int k)
         step->wish == NN_WISH_ANY ? usual_place(j, k) : step->wish;
     step->relinearise = false;
     step->relinearise_source = false;
+    if (j->search->slots != NULL) {
+        const bool early = step->wish == NN_WISH_BEFORE &&
+                           step->target_bits > 0 &&
+                           j->search->slots->step[k].folds > 0;
+        return step->wish == NN_WISH_ANY || early;
+    }
     if (out->n_components == 2) {
         return step->wish <= NN_WISH_NEVER;
     }
@@ -138,6 +146,11 @@ static bool judge_square(judge *j, int k)
                                   ((step->target_bits > 0 && !last) || shared)
                             : step->wish == NN_WISH_AFTER;
     step->relinearise_source = false;
+    if (j->search->slots != NULL) {
+        step->relinearise = true;
+        out->n_components = 2;
+        return step->wish == NN_WISH_ANY;
+    }
     if (step->relinearise) {
         if (out->n_components > 3) {
             return false;
@@ -200,9 +213,14 @@ double nn_prime_group_bits(const nn_prime_group *group, int i)
 
 /* As few primes as possible, as many of them short as the others can make up
  * for. */
-static void split_group(nn_prime_group *group, double max_bits)
+static void split_group(const nn_search *search, nn_prime_group *group,
+                        double max_bits)
 {
     group->count = (int)ceil(group->bits / max_bits);
+    if (search->slots != NULL) {
+        group->n_short = 0;
+        return;
+    }
     if (group->bits <= group->count * SHORT_BITS) {
         group->n_short = group->count;
         return;
@@ -223,15 +241,19 @@ static bool judge_sizes(judge *j)
         base = largest(base, j->need[s] - above);
         if (s > 0) {
             above += draft->removed[s - 1].bits;
-            split_group(&draft->removed[s - 1], max_bits);
+            split_group(j->search, &draft->removed[s - 1], max_bits);
         }
     }
     draft->base.bits = base;
-    split_group(&draft->base, max_bits);
+    split_group(j->search, &draft->base, max_bits);
     draft->total_bits = base + above;
     const int limbs = nn_draft_limbs(draft, 0);
     draft->digit_limbs = limbs <= 4 ? 1 : (limbs + 3) / 4;
     draft->special = (nn_prime_group){0, 0, 0};
+    if (j->search->slots != NULL) {
+        return limbs <= RNS_MAX_LIMBS &&
+               nn_slot_judge_gadgets(draft, j->search);
+    }
     const int bound =
         rlwe_security_max_log2(draft->log2_n, j->search->security);
     const double room =
@@ -255,9 +277,8 @@ static bool judge_sizes(judge *j)
     return true;
 }
 
-/* Slot variance of a rounded division: N/24·k·(1 + E|s|² + …). */
-static double division_variance(const nn_draft *draft, int n_components,
-                                int n_removed)
+double nn_draft_division_variance(const nn_draft *draft, int n_components,
+                                  int n_removed)
 {
     const double n = ldexp(1.0, draft->log2_n);
     const double h = 2 * n / 3;
@@ -300,14 +321,16 @@ static double added_variance(const judge *j, int k)
         variance += switch_variance(draft, segment) * before;
         if (step->target_bits == 0) {
             variance +=
-                division_variance(draft, 2, draft->special.count) * before;
+                nn_draft_division_variance(draft, 2, draft->special.count) *
+                before;
         }
     }
     if (step->target_bits > 0) {
         const int removed = draft->removed[segment].count +
                             (step->relinearise ? draft->special.count : 0);
         variance +=
-            division_variance(draft, out->n_components, removed) * after;
+            nn_draft_division_variance(draft, out->n_components, removed) *
+            after;
     }
     return variance;
 }
@@ -325,7 +348,7 @@ static nn_error map_error(const nn_search *search, const nn_error_terms *terms,
     const nn_step_facts *facts = &search->facts[k];
     const bool last = k + 1 == search->n_steps;
     nn_error std = {0, 0, 0};
-    double own = 0;
+    double own = search->slots != NULL ? terms->rounding[k] : 0;
     for (int p = 0; p < facts->n_parts; p++) {
         const nn_map_part *part = &facts->part[p];
         const nn_error *in = &error[part->source];
@@ -336,8 +359,10 @@ static nn_error map_error(const nn_search *search, const nn_error_terms *terms,
         std.fresh += gain * sqrt(in->fresh);
         std.added += gain * sqrt(in->added);
         std.rounding += gain * sqrt(in->rounding);
-        own += (double)part->row_terms * ROUNDING_VARIANCE * rms * rms *
-               exp2(-2 * factor_bits);
+        if (search->slots == NULL) {
+            own += (double)part->row_terms * ROUNDING_VARIANCE * rms * rms *
+                   exp2(-2 * factor_bits);
+        }
     }
     return (nn_error){.fresh = std.fresh * std.fresh,
                       .added = std.added * std.added,
@@ -379,7 +404,14 @@ static void judge_errors(judge *j)
                    exp2(-2.0 * draft->input_bits);
     terms->scale_bits[0] = j->tensor[0].scale_bits;
     for (int k = 0; k < n_steps; k++) {
-        terms->added[k] = added_variance(j, k);
+        if (j->search->slots != NULL) {
+            const nn_slot_added added = nn_slot_judge_added(
+                draft, j->search, j->tensor, k, terms->product_bits[k]);
+            terms->added[k] = added.noise;
+            terms->rounding[k] = added.rounding;
+        } else {
+            terms->added[k] = added_variance(j, k);
+        }
         terms->scale_bits[k + 1] = j->tensor[k + 1].scale_bits;
     }
     nn_propagate(j->search, terms, j->error);
@@ -421,13 +453,21 @@ static void judge_all(judge *j, nn_draft *draft, const nn_search *search)
     draft->feasible = judge_scales(j) && judge_sizes(j);
 }
 
+static double seconds_of(const nn_draft *draft, const nn_search *search,
+                         const nn_draft_tensor *tensor, nn_draft_times *times)
+{
+    return search->slots != NULL
+               ? nn_slot_seconds(draft, search, times)
+               : nn_draft_seconds(draft, search, tensor, times);
+}
+
 void nn_draft_judge(nn_draft *draft, const nn_search *search)
 {
     judge j;
     judge_all(&j, draft, search);
     if (draft->feasible) {
         judge_errors(&j);
-        draft->seconds = nn_draft_seconds(draft, search, j.tensor, NULL);
+        draft->seconds = seconds_of(draft, search, j.tensor, NULL);
     }
 }
 
@@ -438,5 +478,5 @@ void nn_draft_predict(nn_draft_times *times, const nn_draft *draft,
     nn_draft copy = *draft;
     judge_all(&j, &copy, search);
     SOTTO_ASSERT(copy.feasible);
-    (void)nn_draft_seconds(&copy, search, j.tensor, times);
+    (void)seconds_of(&copy, search, j.tensor, times);
 }

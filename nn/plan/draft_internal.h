@@ -24,10 +24,15 @@
  * a little for primes that miss their target. */
 #define NN_HEADROOM_BITS 2.1
 
+/* Slot programs of single packing (slots_internal.h). */
+struct nn_slot_program;
+
 /* What the search knows and does not change. */
 typedef struct nn_search {
     const nn_network *network;
     const nn_step_facts *facts;
+    const struct nn_slot_program *slots; /* NULL: batch packing */
+    double memory_bytes; /* for encoded diagonals; 0: no limit */
     int n_steps;
     double range_bits[NN_PLAN_MAX_STEPS + 1]; /* log2 of the planned bound */
     double rms[NN_PLAN_MAX_STEPS + 1];
@@ -52,7 +57,9 @@ typedef enum nn_wish {
     NN_WISHES
 } nn_wish;
 
-/* Choices for one step. */
+/* Choices for one step. In single packing weight_bits is the scale of
+ * diagonals, squares always relinearise, and a wish at an affine step is about
+ * its folds: BEFORE the rescale or, ANY, behind it. */
 typedef struct nn_draft_step {
     int weight_bits; /* AFFINE */
     int target_bits; /* scale after a rescale behind it; 0: none */
@@ -71,6 +78,13 @@ typedef struct nn_prime_group {
     int n_short;
 } nn_prime_group;
 
+/* Digits and special moduli of one segment, in single packing. */
+typedef struct nn_draft_gadget {
+    int digit_limbs;     /* limbs per digit */
+    int specials;        /* 0: no keys are used there */
+    double special_bits; /* log2 of each */
+} nn_draft_gadget;
+
 /* log2 of prime i of a group. */
 double nn_prime_group_bits(const nn_prime_group *group, int i);
 
@@ -78,6 +92,8 @@ double nn_prime_group_bits(const nn_prime_group *group, int i);
 typedef struct nn_draft {
     int log2_n;
     int input_bits;
+    int key_bits; /* single packing: log2 of the deviation that key switching
+                   * may have where that saves time */
     nn_draft_step step[NN_PLAN_MAX_STEPS];
 
     int n_segments;
@@ -85,6 +101,9 @@ typedef struct nn_draft {
     nn_prime_group removed[NN_MAX_SEGMENTS]; /* [n_segments - 1] */
     nn_prime_group special;                  /* count 0: no keys needed */
     int digit_limbs;                         /* limbs per digit */
+    nn_draft_gadget gadget[NN_MAX_SEGMENTS]; /* single packing: instead of the
+                                              * last two; special.count is then
+                                              * their total */
     double total_bits;                       /* with special moduli */
     double he_error;       /* predicted, largest of any score */
     double rounding_error; /* … */
@@ -96,6 +115,10 @@ typedef struct nn_draft {
  * feasible is false when sizes or security do not fit; errors are judged by the
  * caller. */
 void nn_draft_judge(nn_draft *draft, const nn_search *search);
+
+/* Slot variance of a rounded division, SPEC §10.2. */
+double nn_draft_division_variance(const nn_draft *draft, int n_components,
+                                  int n_removed);
 
 /* Scale after step k's rescale is target_bits; before it, and everything else
  * that depends on scales only. */
@@ -128,8 +151,9 @@ double nn_draft_limb_bits(const nn_draft *draft, int limb);
 
 /* What the errors of a network are made of, in values. */
 typedef struct nn_error_terms {
-    double fresh;                             /* variance of the input */
-    double added[NN_PLAN_MAX_STEPS];          /* variance that a step adds */
+    double fresh;                       /* variance of the input */
+    double added[NN_PLAN_MAX_STEPS];    /* variance that a step adds */
+    double rounding[NN_PLAN_MAX_STEPS]; /* single packing: … by diagonals */
     double product_bits[NN_PLAN_MAX_STEPS];   /* log2 scale before a rescale */
     double scale_bits[NN_PLAN_MAX_STEPS + 1]; /* log2 scale of a tensor */
 } nn_error_terms;

@@ -30,13 +30,20 @@
  * by patterns. */
 #define SMALL_NETWORK 10
 #define SMALL_RESCALES 3
+#define SMALL_SLOT_RESCALES 5
 #define SMALLEST_NETWORK 6
 /* Errors beyond their targets come before any price. */
 #define EXCESS_PRICE 1e30
 /* Numbers at a greater distance are not moved together in deep networks. */
 #define PAIR_DISTANCE 8
-/* The input, and two numbers for each step. */
-#define MAX_NUMBERS (2 * NN_PLAN_MAX_STEPS + 1)
+/* The input, noise of keys, and two numbers for each step. */
+#define MAX_NUMBERS (2 * NN_PLAN_MAX_STEPS + 2)
+/* Single packing: key_bits at the start, about what a division leaves, and
+ * scales of diagonals, whose rounding is larger than that of numbers. */
+#define START_KEY_BITS 12
+#define MIN_KEY_BITS 0
+#define MAX_KEY_BITS 40
+#define MAX_SLOT_WEIGHT_BITS 32
 
 typedef struct hunt {
     const nn_search *search;
@@ -137,17 +144,26 @@ typedef struct number {
     int step; /* where it is; -1: the input */
 } number;
 
+static int max_weight_bits(const nn_search *search)
+{
+    return search->slots != NULL ? MAX_SLOT_WEIGHT_BITS : MAX_WEIGHT_BITS;
+}
+
 /* The numbers of the candidate; room for MAX_NUMBERS. */
 static int find_numbers(const hunt *h, number *numbers)
 {
     int n = 0;
     numbers[n++] =
         (number){&h->draft->input_bits, MIN_INPUT_BITS, MAX_INPUT_BITS, -1};
+    if (h->search->slots != NULL) {
+        numbers[n++] =
+            (number){&h->draft->key_bits, MIN_KEY_BITS, MAX_KEY_BITS, -1};
+    }
     for (int k = 0; k < h->search->n_steps; k++) {
         nn_draft_step *step = &h->draft->step[k];
         if (h->search->facts[k].kind == NN_STEP_AFFINE) {
             numbers[n++] = (number){&step->weight_bits, MIN_WEIGHT_BITS,
-                                    MAX_WEIGHT_BITS, k};
+                                    max_weight_bits(h->search), k};
         }
         if (step->target_bits > 0) {
             numbers[n++] = (number){&step->target_bits, MIN_TARGET_BITS,
@@ -260,6 +276,7 @@ static void clear_structure(hunt *h, int log2_n)
 {
     memset(h->draft, 0, sizeof(*h->draft));
     h->draft->log2_n = log2_n;
+    h->draft->key_bits = START_KEY_BITS;
     h->start_price = HUGE_VAL;
 }
 
@@ -267,7 +284,8 @@ static void clear_structure(hunt *h, int log2_n)
  * accepted number is the one to keep. */
 static void vary_weights(hunt *h)
 {
-    for (int bits = MIN_WEIGHT_BITS; bits <= MAX_WEIGHT_BITS; bits++) {
+    const int max = max_weight_bits(h->search);
+    for (int bits = MIN_WEIGHT_BITS; bits <= max; bits++) {
         for (int k = 0; k < h->search->n_steps; k++) {
             h->draft->step[k].weight_bits = bits;
         }
@@ -306,7 +324,8 @@ static void search_structure(hunt *h, int step)
  * thumb has it and nowhere. */
 static void search_sites(hunt *h, int log2_n, unsigned sites)
 {
-    for (nn_wish wish = NN_WISH_ANY; wish <= NN_WISH_NEVER; wish++) {
+    const nn_wish last = h->search->slots ? NN_WISH_ANY : NN_WISH_NEVER;
+    for (nn_wish wish = NN_WISH_ANY; wish <= last; wish++) {
         clear_structure(h, log2_n);
         for (int k = 0; k < h->search->n_steps; k++) {
             h->draft->step[k].wish = wish;
@@ -330,8 +349,10 @@ static int count_bits(unsigned x)
 static void search_small(hunt *h, int log2_n)
 {
     const int n = h->search->n_steps - 1;
+    const int most =
+        h->search->slots != NULL ? SMALL_SLOT_RESCALES : SMALL_RESCALES;
     for (unsigned sites = 0; sites < 1u << n; sites++) {
-        if (count_bits(sites) <= SMALL_RESCALES) {
+        if (count_bits(sites) <= most) {
             search_sites(h, log2_n, sites);
         }
     }
@@ -427,7 +448,7 @@ sotto_status nn_draft_search(nn_draft *best, int *n_best,
         /* A slot costs more in a larger ring; only fewer empty slots speak for
          * it. */
         const uint64_t slots = (uint64_t)1 << (log2_n - 1);
-        if (h.n_best > 0 &&
+        if (h.n_best > 0 && search->slots == NULL &&
             (log2_n > best->log2_n + 1 || slots >= 2 * search->images)) {
             break;
         }
