@@ -147,12 +147,16 @@ void demo_json(json_out *j, const demo *d)
     json_real(j, "log2_qp", p.log2_qp);
     json_int(j, "security_bits", p.security);
     json_string(j, "backend", p.backend);
+    json_string(j, "packing", show_packing(d->plan->packing));
+    json_int(j, "keys", d->plan->n_keys);
     json_int(j, "threads", sotto_pool_threads(d->app->pool));
     json_object(j, "seconds");
     json_real(j, "plan", d->plan_seconds);
     json_real(j, "keygen", d->keygen.seconds);
     json_real(j, "encrypt", d->encrypt.seconds);
     json_real(j, "infer", d->infer_seconds);
+    json_real(j, "infer_setup", demo_setup_seconds(d));
+    json_real(j, "infer_per_image", demo_image_seconds(d));
     json_real(j, "infer_one_core_predicted", d->trace->predicted_total);
     json_real(j, "decrypt", d->decrypt.seconds);
     json_real(j, "total", d->total_seconds);

@@ -6,6 +6,7 @@
 
 #include "apps/sotto/commands.h"
 #include "apps/sotto/load.h"
+#include "apps/sotto/show.h"
 #include "base/mem.h"
 #include "rlwe/wire.h"
 
@@ -79,6 +80,8 @@ static sotto_status encrypt_all(app_state *app, encrypt_result *result,
     result->images = images.count;
     result->batches = nn_plan_batches(loaded->plan, images.count);
     result->slots = nn_plan_slots(loaded->plan);
+    result->packing = loaded->plan->packing;
+    result->cts = loaded->plan->n_inputs;
     encrypt_key key = {NULL, NULL};
     sotto_status status = read_key(app, &key, loaded->context, options, err);
     if (status == SOTTO_OK) {
@@ -115,9 +118,17 @@ sotto_status encrypt_run(app_state *app, encrypt_result *result,
 static void show(app_state *app, const encrypt_result *result,
                  const encrypt_options *options)
 {
-    app_say(app, "%s: %" PRIu64 " image%s in %" PRIu64 " batch%s, %s, %s",
-            options->out, result->images, result->images == 1 ? "" : "s",
-            result->batches, result->batches == 1 ? "" : "es",
+    char how[64];
+    if (result->packing == NN_PACKING_SINGLE) {
+        (void)snprintf(how, sizeof how, "of %" PRIu64 " ciphertext%s%s",
+                       result->cts, result->cts == 1 ? "" : "s",
+                       result->images == 1 ? "" : " each");
+    } else {
+        (void)snprintf(how, sizeof how, "in %" PRIu64 " batch%s",
+                       result->batches, result->batches == 1 ? "" : "es");
+    }
+    app_say(app, "%s: %" PRIu64 " image%s %s, %s, %s", options->out,
+            result->images, result->images == 1 ? "" : "s", how,
             text_of_bytes(result->bytes).text,
             text_of_seconds(result->seconds).text);
     const uint64_t room = result->slots * result->batches;
@@ -139,6 +150,7 @@ static sotto_status run(app_state *app, void *values, sotto_error *err)
     app_json file;
     SOTTO_TRY(app_json_open(&file, options->common.json, err));
     if (file.open) {
+        json_string(&file.j, "packing", show_packing(result.packing));
         json_count(&file.j, "images", result.images);
         json_count(&file.j, "batches", result.batches);
         json_count(&file.j, "slots", result.slots);
@@ -169,8 +181,9 @@ static const opt_operand operands[] = {
 const app_command cmd_encrypt = {
     "encrypt",
     "encrypt images for the server",
-    "IMAGES are IDX, CIFAR-10 binary, PGM or PPM files. One ciphertext holds\n"
-    "one pixel position of a whole batch of images.\n",
+    "IMAGES are IDX, CIFAR-10 binary, PGM or PPM files. As the plan says, one\n"
+    "ciphertext holds one pixel position of a whole batch of images, or one\n"
+    "image lies across the slots of few ciphertexts.\n",
     {specs, sizeof specs / sizeof specs[0], operands, 2},
     sizeof(encrypt_options),
     run};

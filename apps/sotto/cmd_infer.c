@@ -8,6 +8,7 @@
 
 #include "apps/sotto/commands.h"
 #include "apps/sotto/load.h"
+#include "apps/sotto/show.h"
 #include "base/mem.h"
 #include "rlwe/wire.h"
 
@@ -94,7 +95,8 @@ static sotto_status evaluate(app_state *app, nn_trace *trace, const server *s,
     sotto_output *out = NULL;
     SOTTO_TRY(
         sotto_output_open(&out, options->out, SOTTO_OUTPUT_PUBLIC, false, err));
-    const nn_run_options run = app_run_options(app, NULL);
+    nn_run_options run = app_run_options(app, NULL);
+    run.memory_bytes = (size_t)options->memory;
     sotto_status status = nn_run_infer(
         s->loaded.plan, s->model.network, s->loaded.context, s->keys, out,
         options->input, all ? 0 : options->part.first - 1,
@@ -138,12 +140,17 @@ sotto_status infer_run(app_state *app, nn_trace *trace,
 /* The public trace: nothing in it depends on what is encrypted. */
 static void trace_json(json_out *j, const nn_trace *trace)
 {
+    json_string(j, "packing", show_packing(trace->packing));
     json_count(j, "batches", trace->batches);
     json_count(j, "bytes_in", trace->bytes_in);
     json_count(j, "bytes_out", trace->bytes_out);
     json_real(j, "seconds", trace->seconds_total);
+    json_real(j, "seconds_prepare", trace->seconds_prepare);
     json_real(j, "seconds_read", trace->seconds_read);
     json_real(j, "seconds_write", trace->seconds_write);
+    json_real(j, "batch_seconds_min", trace->batch_min);
+    json_real(j, "batch_seconds_median", trace->batch_median);
+    json_count(j, "memory_bytes", trace->memory_bytes);
     json_real(j, "predicted_seconds", trace->predicted_total);
     json_real(j, "predicted_seconds_read", trace->predicted_read);
     json_array(j, "steps");
@@ -183,26 +190,45 @@ static void say_time(text_out *out, const char *name, double predicted,
 }
 
 /* Predicted times are those of one core: shared among threads they are what a
- * perfect division would take. */
+ * perfect division would take. All are of one batch. */
 static void say_times(app_state *app, const nn_trace *trace)
 {
-    const double threads = sotto_pool_threads(app->pool);
+    const double batches = trace->batches > 0 ? (double)trace->batches : 1;
+    const double share = batches * sotto_pool_threads(app->pool);
     text_out out;
     text_init(&out);
-    say_time(&out, "read", trace->predicted_read / threads,
-             trace->seconds_read);
+    say_time(&out, "read", trace->predicted_read / share,
+             trace->seconds_read / batches);
     double seconds = 0;
     for (int i = 0; i < trace->n_steps; i++) {
         const nn_trace_step *s = &trace->step[i];
-        seconds += s->seconds;
+        seconds += s->seconds / batches;
         if (i + 1 == trace->n_steps || trace->step[i + 1].step != s->step) {
-            say_time(&out, s->name, s->predicted / threads, seconds);
+            say_time(&out, s->name, s->predicted / share, seconds);
             seconds = 0;
         }
     }
-    say_time(&out, "all", trace->predicted_total / threads,
-             trace->seconds_total);
+    say_time(&out, "all", trace->predicted_total / share,
+             (trace->seconds_total - trace->seconds_prepare) / batches);
     app_say_text(app, &out);
+}
+
+/* What was done, and how long one batch, or image, took. */
+static void say_run(app_state *app, const nn_trace *trace, const char *out)
+{
+    const bool single = trace->packing == NN_PACKING_SINGLE;
+    const char *many = single ? "s" : "es";
+    const char *one = single ? "image" : "batch";
+    app_say(app, "%s: %" PRIu64 " %s%s in %s, %s in, %s out", out,
+            trace->batches, one, trace->batches == 1 ? "" : many,
+            text_of_seconds(trace->seconds_total).text,
+            text_of_bytes(trace->bytes_in).text,
+            text_of_bytes(trace->bytes_out).text);
+    app_say(app, "prepared in %s; each %s %s (median, fastest %s), of which:",
+            text_of_seconds(trace->seconds_prepare).text, one,
+            text_of_seconds(trace->batch_median).text,
+            text_of_seconds(trace->batch_min).text);
+    say_times(app, trace);
 }
 
 static sotto_status run(app_state *app, void *values, sotto_error *err)
@@ -216,16 +242,7 @@ static sotto_status run(app_state *app, void *values, sotto_error *err)
     }
     sotto_status status = infer_run(app, trace, options, err);
     if (status == SOTTO_OK) {
-        app_say(app,
-                "%s: %" PRIu64 " batch%s in %s (reading %s, writing %s), %s "
-                "in, %s out",
-                options->out, trace->batches, trace->batches == 1 ? "" : "es",
-                text_of_seconds(trace->seconds_total).text,
-                text_of_seconds(trace->seconds_read).text,
-                text_of_seconds(trace->seconds_write).text,
-                text_of_bytes(trace->bytes_in).text,
-                text_of_bytes(trace->bytes_out).text);
-        say_times(app, trace);
+        say_run(app, trace, options->out);
     }
     if (status == SOTTO_OK && options->common.json != NULL) {
         status = write_trace(trace, options->common.json, err);
@@ -240,9 +257,14 @@ static const opt_spec specs[] = {
     {"--keys", OPT_TEXT, offsetof(infer_options, keys), "FILE",
      "the client's eval.key, where the plan needs one", 0, 0, false},
     {"--part", OPT_PART, offsetof(infer_options, part), "I/N",
-     "work on the I-th of N parts of the batches (I from 1);\n"
-     "the outputs of all parts concatenate to the whole",
+     "work on the I-th of N parts of the batches (I from 1), in\n"
+     "single packing of the images; the outputs of all parts\n"
+     "concatenate to the whole",
      0, 0, false},
+    {"--memory", OPT_BYTES, offsetof(infer_options, memory), "BYTES",
+     "room for encoded weights in single packing (default: no\n"
+     "limit); what does not fit is encoded at each use. 64M, 2G, …",
+     1, 0x1p50, false},
     {"--trace", OPT_TEXT, offsetof(infer_options, trace), "FILE",
      "write time, level and scale of each step as JSON", 0, 0, false},
     {"--insecure-parameters", OPT_FLAG, offsetof(infer_options, insecure), NULL,

@@ -119,35 +119,90 @@ static void discard_files(key_files *files)
 
 /* ---- Keys ---------------------------------------------------------------- */
 
-/* Makes and writes one switching key after the other. */
+/* Switching keys on their way to the file: while some are made, those made
+ * before are written in their order. */
+typedef struct key_run {
+    const load_plan *loaded;
+    const rlwe_secret *secret;
+    const sotto_seed *root;
+    sotto_output *out;
+    size_t now, n_now;       /* keys that are made, … */
+    size_t before, n_before; /* … and written */
+    rlwe_switch_key **key;   /* [n_keys], NULL before and after */
+} key_run;
+
+static sotto_status write_keys(key_run *run, sotto_error *err)
+{
+    for (size_t k = run->before; k < run->before + run->n_before; k++) {
+        SOTTO_TRY(rlwe_write_switch_key(run->out, run->loaded->context,
+                                        run->key[k], (uint64_t)k, err));
+        rlwe_switch_key_free(run->key[k]);
+        run->key[k] = NULL;
+    }
+    return SOTTO_OK;
+}
+
+/* Task 0 writes, the others make a key each. */
+static sotto_status key_task(void *arg, size_t task, int worker,
+                             sotto_error *err)
+{
+    (void)worker;
+    key_run *run = arg;
+    if (task == 0) {
+        return write_keys(run, err);
+    }
+    const rlwe_context *context = run->loaded->context;
+    const size_t k = run->now + task - 1;
+    const nn_plan_key *wanted = &run->loaded->plan->key[k];
+    return rlwe_switch_key_new(&run->key[k], context, run->secret,
+                               wanted->target,
+                               &context->params.literal.gadget[wanted->gadget],
+                               run->root, (uint32_t)k, err);
+}
+
+/* All keys, as many at once as there are threads, twice. */
+static sotto_status run_keys(key_run *run, nn_control *control,
+                             sotto_error *err)
+{
+    const size_t n = (size_t)run->loaded->plan->n_keys;
+    const size_t most = 2 * (size_t)nn_control_threads(control);
+    while (run->now < n || run->n_before > 0) {
+        run->n_now = n - run->now < most ? n - run->now : most;
+        SOTTO_TRY(
+            nn_control_run(control, 1 + run->n_now, 0, key_task, run, err));
+        run->before = run->now;
+        run->n_before = run->n_now;
+        run->now += run->n_now;
+        SOTTO_TRY(nn_control_advance(control, run->n_now, err));
+    }
+    return SOTTO_OK;
+}
+
+/* Makes and writes the switching keys. */
 static sotto_status write_eval(app_state *app, sotto_output *out,
                                const load_plan *loaded,
                                const rlwe_secret *secret,
                                const sotto_seed *root, sotto_error *err)
 {
-    const nn_plan *plan = loaded->plan;
-    const rlwe_context *context = loaded->context;
+    const size_t n = (size_t)loaded->plan->n_keys;
     const rlwe_file_header header = rlwe_file_header_make(
-        context, RLWE_FILE_EVAL, secret->key_id, secret->from_seed);
+        loaded->context, RLWE_FILE_EVAL, secret->key_id, secret->from_seed);
     SOTTO_TRY(rlwe_write_header(out, &header, err));
-    const double start = app_seconds();
-    for (int k = 0; k < plan->n_keys; k++) {
-        SOTTO_TRY(app_check_cancel(app, err));
-        rlwe_switch_key *key = NULL;
-        SOTTO_TRY(rlwe_switch_key_new(
-            &key, context, secret, plan->key[k].target,
-            &context->params.literal.gadget[plan->key[k].gadget], root,
-            (uint32_t)k, err));
-        const sotto_status status =
-            rlwe_write_switch_key(out, context, key, (uint64_t)k, err);
-        rlwe_switch_key_free(key);
-        SOTTO_TRY(status);
-        const nn_progress progress = {"keygen", (uint64_t)k + 1,
-                                      (uint64_t)plan->n_keys,
-                                      app_seconds() - start};
-        app_progress(app, &progress);
+    key_run run = {
+        .loaded = loaded, .secret = secret, .root = root, .out = out};
+    nn_control *control = NULL;
+    const nn_run_options options = app_run_options(app, "keygen");
+    SOTTO_TRY(nn_control_new(&control, &options, n, err));
+    run.key = sotto_calloc(n, sizeof(*run.key));
+    const sotto_status status =
+        run.key == NULL ? sotto_fail(err, SOTTO_ERR_MEMORY, "out of memory")
+                        : run_keys(&run, control, err);
+    for (size_t k = 0; run.key != NULL && k < n; k++) {
+        rlwe_switch_key_free(run.key[k]);
     }
-    return SOTTO_OK;
+    sotto_free(run.key);
+    nn_control_free(control);
+    return status;
 }
 
 /* Makes and writes the public key. */

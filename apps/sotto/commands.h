@@ -92,6 +92,8 @@ typedef struct encrypt_result {
     uint64_t images;
     uint64_t batches;
     uint64_t slots; /* images that one batch has room for */
+    nn_packing packing;
+    uint64_t cts; /* ciphertexts of a batch */
     uint64_t bytes;
     double seconds;
 } encrypt_result;
@@ -110,7 +112,8 @@ typedef struct infer_options {
     const char *input;
     const char *keys; /* or NULL */
     const char *out;
-    opt_pair part; /* 0/0 = all */
+    opt_pair part;   /* 0/0 = all */
+    uint64_t memory; /* bytes; 0: no limit */
     const char *trace;
     bool insecure;
 } infer_options;

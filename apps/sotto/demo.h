@@ -96,6 +96,13 @@ sotto_status demo_load(demo *d, sotto_error *err) SOTTO_MUST_CHECK;
  * each took. Fills encrypted. */
 sotto_status demo_steps(demo *d, sotto_error *err) SOTTO_MUST_CHECK;
 
+/* Seconds of the server for one image: its share of a batch, or, in single
+ * packing, the median over images, without what is done once. */
+double demo_image_seconds(const demo *d);
+
+/* Seconds of the server before the first batch: plan, model, keys, weights. */
+double demo_setup_seconds(const demo *d);
+
 /* Runs the float and the rounded network and compares. */
 sotto_status demo_compare(demo *d, sotto_error *err) SOTTO_MUST_CHECK;
 

@@ -53,6 +53,24 @@ static void tile(text_out *out, const char *value, const char *line1,
                 value, line1, line2);
 }
 
+/* The server's time: of the whole batch, or of one image where images come one
+ * by one. */
+static void server_tile(text_out *out, const demo *d)
+{
+    const int threads = sotto_pool_threads(d->app->pool);
+    const text_value image = text_of_seconds(demo_image_seconds(d));
+    char line[96];
+    if (d->plan->packing == NN_PACKING_SINGLE) {
+        (void)snprintf(line, sizeof line, "on %d thread%s, once set up",
+                       threads, threads == 1 ? "" : "s");
+        tile(out, image.text, "an image at the server", line);
+        return;
+    }
+    (void)snprintf(line, sizeof line, "%s per image on %d thread%s", image.text,
+                   threads, threads == 1 ? "" : "s");
+    tile(out, text_of_seconds(d->infer_seconds).text, "at the server", line);
+}
+
 /* The result in five figures. */
 static void tiles(text_out *out, const demo *d)
 {
@@ -68,11 +86,7 @@ static void tiles(text_out *out, const demo *d)
     (void)snprintf(value, sizeof value, "%" PRIu64, d->label_differences);
     (void)snprintf(line, sizeof line, "of %" PRIu64 " labels differ", d->n);
     tile(out, value, line, "from the plain network's");
-    (void)snprintf(line, sizeof line, "%s per image on %d thread%s",
-                   text_of_seconds(d->infer_seconds / n).text,
-                   sotto_pool_threads(d->app->pool),
-                   sotto_pool_threads(d->app->pool) == 1 ? "" : "s");
-    tile(out, text_of_seconds(d->infer_seconds).text, "at the server", line);
+    server_tile(out, d);
     (void)snprintf(value, sizeof value, "%.2g", d->total.worst);
     (void)snprintf(line, sizeof line, "predicted: at most %.2g",
                    d->total.predicted);
@@ -137,8 +151,11 @@ static void ring_facts(text_out *out, const demo *d)
 {
     const show_parameters p = show_parameters_of(d->context);
     char value[320], moduli[256];
-    (void)snprintf(value, sizeof value, "N = %zu, %zu images per ciphertext",
-                   p.n, nn_plan_slots(d->plan));
+    const bool single = d->plan->packing == NN_PACKING_SINGLE;
+    (void)snprintf(value, sizeof value,
+                   single ? "N = %zu, one image over %zu slots"
+                          : "N = %zu, %zu images per ciphertext",
+                   p.n, single ? p.n / 2 : nn_plan_slots(d->plan));
     fact(out, "ring", value);
     show_moduli(moduli, sizeof moduli, d->context,
                 rlwe_level_set(d->context, 0));
@@ -154,11 +171,28 @@ static void ring_facts(text_out *out, const demo *d)
                    d->keygen.n_keys, d->keygen.n_keys == 1 ? "" : "s",
                    text_of_bytes(d->keygen.eval_bytes).text);
     fact(out, "keys for the server", d->keygen.eval_bytes > 0 ? value : "none");
-    (void)snprintf(value, sizeof value, "%s in, %s out, in %" PRIu64 " batch%s",
+    (void)snprintf(value, sizeof value, "%s in, %s out, in %" PRIu64 " %s%s",
                    text_of_bytes(d->encrypt.bytes).text,
                    text_of_bytes(d->output_bytes).text, d->encrypt.batches,
-                   d->encrypt.batches == 1 ? "" : "es");
+                   single ? "image" : "batch",
+                   d->encrypt.batches == 1 ? ""
+                   : single                ? "s"
+                                           : "es");
     fact(out, "traffic", value);
+}
+
+/* Where the values of one image lie. */
+static void layout_facts(text_out *out, const demo *d)
+{
+    char layout[NN_LAYOUT_TEXT_BYTES];
+    if (d->plan->packing != NN_PACKING_SINGLE) {
+        return;
+    }
+    fact(out, "layout of the image",
+         nn_layout_text(layout, nn_plan_layout(d->plan, 0)));
+    fact(out, "layout of the scores",
+         nn_layout_text(layout,
+                        nn_plan_layout(d->plan, (size_t)d->plan->n_steps)));
 }
 
 /* What it ran on. */
@@ -175,9 +209,17 @@ static void machine_facts(text_out *out, const demo *d)
     fact(out, "whole demo", text_of_seconds(d->total_seconds).text);
 }
 
-/* How many slots were empty, if any. */
-static void waste(text_out *out, const demo *d)
+/* What is done once in single packing; in batch packing how many slots were
+ * empty, if any. */
+static void note_times(text_out *out, const demo *d)
 {
+    if (d->plan->packing == NN_PACKING_SINGLE) {
+        text_printf(out,
+                    "<p class=\"note\">Of one image, on average. Before the "
+                    "first one, keys are read and weights encoded, once: %s."
+                    "</p>\n",
+                    text_of_seconds(demo_setup_seconds(d)).text);
+    }
     const uint64_t room = d->encrypt.slots * d->encrypt.batches;
     if (d->n < room) {
         text_printf(out,
@@ -229,11 +271,12 @@ static void sections(text_out *out, const demo *d)
              "</p>\n");
     report_bits(out, d);
     text_put(out, "<h2>Time at the server</h2>\n");
-    waste(out, d);
+    note_times(out, d);
     report_times(out, d);
     report_table(out, d);
     text_put(out, "<h2>Parameters</h2>\n<table class=\"facts\">\n");
     ring_facts(out, d);
+    layout_facts(out, d);
     machine_facts(out, d);
     text_put(out, "</table>\n");
 }

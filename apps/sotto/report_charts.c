@@ -69,7 +69,8 @@ static bits bits_of(const rlwe_context *context, int level, double scale,
 static void input_row(text_out *out, const demo *d, double all)
 {
     const nn_plan *plan = d->plan;
-    const double values = (double)plan->n_inputs * (double)d->n;
+    const double values =
+        (double)nn_shape_size(&plan->input_shape) * (double)d->n;
     const double noise = ckks_noise_factor(values, plan->confidence) *
                          sqrt(ckks_noise_fresh(d->context));
     const double range = fmax(fabs(plan->input_min), fabs(plan->input_max));
@@ -235,25 +236,37 @@ static void time_row(text_out *out, const char *name, const char *kind,
                 text_of_seconds(seconds).text);
 }
 
+/* Times are shown for everything, in single packing for one image. */
+static double shown_share(const demo *d)
+{
+    return d->plan->packing == NN_PACKING_SINGLE ? 1 / (double)d->n : 1;
+}
+
 void report_times(text_out *out, const demo *d)
 {
     const nn_trace *trace = d->trace;
+    const double share = shown_share(d);
     double most = fmax(trace->seconds_read, trace->seconds_write);
     double rest = d->infer_seconds - trace->seconds_read - trace->seconds_write;
     for (int k = 0; k < trace->n_steps; k++) {
         most = fmax(most, trace->step[k].seconds);
         rest -= trace->step[k].seconds;
     }
-    most = fmax(most, rest);
     text_put(out, "<div class=\"rows\">\n");
-    time_row(out, "start", "plan, model, keys, memory", fmax(rest, 0), most);
-    time_row(out, "read", "ciphertexts from the file", trace->seconds_read,
-             most);
+    if (d->plan->packing == NN_PACKING_BATCH) {
+        most = fmax(most, rest);
+        time_row(out, "start", "plan, model, keys, memory", fmax(rest, 0),
+                 most);
+    }
+    most *= share;
+    time_row(out, "read", "ciphertexts from the file",
+             share * trace->seconds_read, most);
     for (int k = 0; k < trace->n_steps; k++) {
         time_row(out, trace->step[k].name, trace->step[k].kind,
-                 trace->step[k].seconds, most);
+                 share * trace->step[k].seconds, most);
     }
-    time_row(out, "write", "encrypted scores", trace->seconds_write, most);
+    time_row(out, "write", "encrypted scores", share * trace->seconds_write,
+             most);
     text_put(out, "</div>\n");
 }
 
@@ -271,7 +284,7 @@ void report_table(text_out *out, const demo *d)
         text_printf(out, "<td>%zu<td>%d<td>%d<td>%.3f<td>%s<td>%s</tr>\n",
                     s->n_ciphertexts, s->level, s->n_components, log2(s->scale),
                     report_log2(error_of(d, s)).text,
-                    text_of_seconds(s->seconds).text);
+                    text_of_seconds(shown_share(d) * s->seconds).text);
     }
     text_put(out, "</table></div>\n");
 }

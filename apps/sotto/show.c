@@ -81,6 +81,11 @@ static rns_set special_moduli(const rlwe_params_literal *literal)
     return set;
 }
 
+const char *show_packing(nn_packing packing)
+{
+    return packing == NN_PACKING_SINGLE ? "single" : "batch";
+}
+
 /* Ring, moduli, security. */
 static void show_ring(text_out *out, const nn_plan *plan,
                       const rlwe_context *context)
@@ -90,10 +95,14 @@ static void show_ring(text_out *out, const nn_plan *plan,
     char limbs[256], specials[256];
     show_moduli(limbs, sizeof limbs, context, rlwe_level_set(context, 0));
     show_moduli(specials, sizeof specials, context, &special);
-    text_printf(out,
-                "ring        N = %zu, %zu images per ciphertext\n"
-                "moduli      %s bits",
-                p.n, nn_plan_slots(plan), limbs);
+    if (plan->packing == NN_PACKING_SINGLE) {
+        text_printf(out, "ring        N = %zu, one image over %zu slots\n", p.n,
+                    p.n / 2);
+    } else {
+        text_printf(out, "ring        N = %zu, %zu images per ciphertext\n",
+                    p.n, nn_plan_slots(plan));
+    }
+    text_printf(out, "moduli      %s bits", limbs);
     if (special.count > 0) {
         text_printf(out, ", special %s", specials);
     }
@@ -109,10 +118,17 @@ static void show_ring(text_out *out, const nn_plan *plan,
                 p.bound);
 }
 
-void show_plan(text_out *out, const nn_plan *plan, const rlwe_context *context,
-               const nn_plan_bytes *bytes)
+/* How images become ciphertexts. */
+static void show_images(text_out *out, const nn_plan *plan)
 {
-    show_ring(out, plan, context);
+    if (plan->packing == NN_PACKING_SINGLE) {
+        text_printf(out,
+                    "images      %" PRIu64 ", each in %zu ciphertext%s of its "
+                    "own\n",
+                    plan->images, plan->n_inputs,
+                    plan->n_inputs == 1 ? "" : "s");
+        return;
+    }
     const uint64_t batches = nn_plan_batches(plan, plan->images);
     text_printf(out, "images      %" PRIu64 " in %" PRIu64 " batch%s of %zu",
                 plan->images, batches, batches == 1 ? "" : "es",
@@ -122,6 +138,13 @@ void show_plan(text_out *out, const nn_plan *plan, const rlwe_context *context,
         text_printf(out, ": %" PRIu64 " slots stay empty", room - plan->images);
     }
     text_put(out, "\n");
+}
+
+void show_plan(text_out *out, const nn_plan *plan, const rlwe_context *context,
+               const nn_plan_bytes *bytes)
+{
+    show_ring(out, plan, context);
+    show_images(out, plan);
     if (plan->n_keys == 0) {
         text_put(out, "keys        the server needs none\n");
     } else {
@@ -129,9 +152,10 @@ void show_plan(text_out *out, const nn_plan *plan, const rlwe_context *context,
                     plan->n_keys == 1 ? "" : "s",
                     text_of_bytes(bytes->eval_key).text);
     }
-    text_printf(out, "traffic     %s in and %s out per batch\n",
+    text_printf(out, "traffic     %s in and %s out per %s\n",
                 text_of_bytes(bytes->input_per_batch).text,
-                text_of_bytes(bytes->output_per_batch).text);
+                text_of_bytes(bytes->output_per_batch).text,
+                plan->packing == NN_PACKING_SINGLE ? "image" : "batch");
     text_printf(out, "server      about %s of memory, %s on one core\n",
                 text_of_bytes(bytes->server_memory).text,
                 text_of_seconds(plan->seconds).text);
@@ -173,6 +197,22 @@ void show_step_kind(char *text, size_t cap_bytes, const nn_plan *plan, int step)
                    s->level != level_before(plan, step) ? " + rescale" : "");
 }
 
+/* Where the tensors of single packing lie; squares stay where they are. */
+static void show_layouts(text_out *out, const nn_plan *plan)
+{
+    char layout[NN_LAYOUT_TEXT_BYTES];
+    text_put(out, "\nlayouts, a digit being count:slots:dimension:step\n");
+    text_printf(out, "      %-18s %s\n", "input",
+                nn_layout_text(layout, nn_plan_layout(plan, 0)));
+    for (int k = 0; k < plan->n_steps; k++) {
+        if (plan->step[k].kind == NN_STEP_AFFINE) {
+            text_printf(
+                out, "      %-18.18s %s\n", plan->step[k].name,
+                nn_layout_text(layout, nn_plan_layout(plan, (size_t)k + 1)));
+        }
+    }
+}
+
 void show_steps(text_out *out, const nn_plan *plan)
 {
     text_printf(out, "%4s  %-18s %-30s %6s %5s %5s %10s  %9s\n", "step", "name",
@@ -187,6 +227,9 @@ void show_steps(text_out *out, const nn_plan *plan)
                     k + 1, s->name, kind, s->n_elements, s->level,
                     s->n_components, log2(s->scale),
                     show_log2(s->he_error).text);
+    }
+    if (plan->packing == NN_PACKING_SINGLE) {
+        show_layouts(out, plan);
     }
 }
 
@@ -208,6 +251,12 @@ static void steps_json(json_out *j, const nn_plan *plan)
         json_int(j, "components", s->n_components);
         json_real(j, "log2_scale", log2(s->scale));
         json_real(j, "he_error", s->he_error);
+        if (plan->packing == NN_PACKING_SINGLE) {
+            char layout[NN_LAYOUT_TEXT_BYTES];
+            json_string(
+                j, "layout",
+                nn_layout_text(layout, nn_plan_layout(plan, (size_t)k + 1)));
+        }
         json_end(j);
     }
     json_end(j);
@@ -224,6 +273,7 @@ void show_plan_json(json_out *j, const nn_plan *plan,
     json_real(j, "log2_qp", p.log2_qp);
     json_int(j, "security_bits", p.security);
     json_string(j, "backend", p.backend);
+    json_string(j, "packing", show_packing(plan->packing));
     json_count(j, "images", plan->images);
     json_count(j, "slots", nn_plan_slots(plan));
     json_count(j, "batches", nn_plan_batches(plan, plan->images));

@@ -26,11 +26,15 @@ show_parameters show_parameters_of(const rlwe_context *context);
 void show_moduli(char *text, size_t cap_bytes, const rlwe_context *context,
                  const rns_set *set);
 
+/* "batch" or "single". */
+const char *show_packing(nn_packing packing);
+
 /* Writes ring, moduli, security, keys, sizes, predictions. */
 void show_plan(text_out *out, const nn_plan *plan, const rlwe_context *context,
                const nn_plan_bytes *bytes);
 
-/* Writes the table of steps. */
+/* Writes the table of steps; in single packing the layouts of their tensors,
+ * too. */
 void show_steps(text_out *out, const nn_plan *plan);
 
 /* What a step does, "affine + relinearise + rescale", into text. */

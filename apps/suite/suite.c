@@ -142,6 +142,7 @@ static sotto_status report(const nn_trace *trace, const char *path,
     json_out j;
     json_init(&j, &out);
     json_object(&j, NULL);
+    json_real(&j, "prepare", trace->seconds_prepare);
     json_real(&j, "read", trace->seconds_read);
     for (int i = 0; i < trace->n_steps; i++) {
         char name[NN_PLAN_NAME_BYTES + 32];

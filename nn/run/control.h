@@ -64,6 +64,7 @@ typedef struct nn_trace_step {
 typedef struct nn_trace {
     int n_steps;
     nn_trace_step step[NN_TRACE_MAX];
+    nn_packing packing;
     double seconds_prepare; /* before the first batch is read: weights … */
     double seconds_read;
     double seconds_write;

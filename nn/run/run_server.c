@@ -217,6 +217,7 @@ static sotto_status run_all(infer_run *run, nn_trace *trace, sotto_error *err)
         run->plan, run->context, in->key_id, in->from_seed, in->count);
     const uint64_t before = sotto_output_size(run->out);
     if (trace != NULL) {
+        trace->packing = run->plan->packing;
         trace->seconds_prepare = nn_control_seconds(run->control);
     }
     SOTTO_TRY(rlwe_write_header(run->out, &header, err));
