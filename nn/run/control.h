@@ -34,9 +34,9 @@ typedef struct nn_run_options {
     nn_progress_hook progress; /* may be NULL */
     void *progress_arg;
     const atomic_bool *cancel; /* when it becomes true: SOTTO_ERR_CANCELLED */
-    size_t memory_bytes;       /* inference in single packing: of the encoded
-                                * diagonals of each map, 0: no limit; others are
-                                * encoded at each use */
+    size_t memory_bytes;       /* inference in single packing: for encoded
+                                * diagonals, 0: no limit; maps that find no room
+                                * left encode theirs at each use */
 } nn_run_options;
 
 /* One step of the public trace, seconds summed over batches. */

@@ -43,8 +43,9 @@ struct nn_single_run {
     int threads;
     ckks_evaluator **ev; /* [threads] */
     sotto_arena arena;
-    tensor *tensor; /* [n_steps + 1] */
-    stage *stage;   /* [n_steps] */
+    tensor *tensor;      /* [n_steps + 1] */
+    stage *stage;        /* [n_steps] */
+    size_t memory_bytes; /* left for encoded diagonals; 0: no limit */
 };
 
 /* ---- Life ---------------------------------------------------------------- */
@@ -319,9 +320,20 @@ static sotto_status compile_map(nn_single_run *run, size_t k, draft *d,
         .fold = d->fold,
         .n_late_folds = want->late_folds ? n_folds : 0,
         .late_fold = d->fold,
-        .memory_bytes = schedule->memory_bytes};
+        .memory_bytes = run->memory_bytes};
     return ckks_lintrans_new(&run->stage[k].map, encoder, run->context, &spec,
                              err);
+}
+
+/* Takes what a map holds from the memory that is left. */
+static void take_memory(nn_single_run *run, const ckks_lintrans *map)
+{
+    const ckks_lintrans_info info = ckks_lintrans_describe(map);
+    if (run->memory_bytes != 0 && info.resident) {
+        run->memory_bytes = info.memory_bytes < run->memory_bytes
+                                ? run->memory_bytes - info.memory_bytes
+                                : 1; /* nothing more fits */
+    }
 }
 
 static sotto_status make_affine(nn_single_run *run, size_t k,
@@ -337,6 +349,7 @@ static sotto_status make_affine(nn_single_run *run, size_t k,
     const sotto_status status = compile_map(run, k, &d, schedule, encoder, err);
     draft_clear(&d);
     SOTTO_TRY(status);
+    take_memory(run, st->map);
     SOTTO_TRY(make_cts(&made->ct, made->n, run->context, source_level(run, k),
                        2, err));
     st->out = sotto_calloc(made->n, sizeof(*st->out));
@@ -432,6 +445,7 @@ static sotto_status make_run(nn_single_run *run,
     for (size_t k = 0; k <= n_steps; k++) {
         run->tensor[k].n = run->single->places[k]->layout.n_cts;
     }
+    run->memory_bytes = schedule->memory_bytes;
     run->tensor[0].level = schedule->input_level;
     run->tensor[0].scale = schedule->input_scale;
     SOTTO_TRY(make_cts(&run->tensor[0].ct, run->tensor[0].n, run->context,

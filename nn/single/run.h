@@ -34,8 +34,9 @@ typedef struct nn_single_schedule {
     int input_level;
     double input_scale;
     const nn_single_stage *stage; /* [n_steps] */
-    size_t memory_bytes;          /* of encoded diagonals of each map; 0: no
-                                   * limit (ckks_lintrans_spec) */
+    size_t memory_bytes;          /* of encoded diagonals; 0: no limit. Maps
+                                   * that find no room left encode theirs at
+                                   * each use (ckks_lintrans_spec) */
 } nn_single_schedule;
 
 /* A program ready for one set of parameters and keys. Used by one image at a
