@@ -109,6 +109,10 @@ sotto_status ckks_drop(ckks_evaluator *ev, ckks_ct *out, const ckks_ct *a,
 sotto_status ckks_rotate(ckks_evaluator *ev, ckks_ct *out, const ckks_ct *a,
                          int64_t steps) SOTTO_MUST_CHECK;
 
+/* The Galois element of the key that a rotation by `steps` to the left takes
+ * in a ring of degree 2^log2_n. */
+uint64_t ckks_rotation_galois(int log2_n, int64_t steps);
+
 /* Rotates one ciphertext by n different steps: out[i] is a rotated by steps[i],
  * bit for bit what ckks_rotate makes. The digits of `a` are lifted once for all
  * (hoisting); with many steps that is most of the work.

@@ -280,6 +280,12 @@ static const char *name_rotation(char *op, int64_t steps)
     return op;
 }
 
+uint64_t ckks_rotation_galois(int log2_n, int64_t steps)
+{
+    const ntt_ring ring = ntt_ring_init(log2_n);
+    return ntt_ring_rotation(&ring, steps);
+}
+
 sotto_status ckks_rotate(ckks_evaluator *ev, ckks_ct *out, const ckks_ct *a,
                          int64_t steps)
 {

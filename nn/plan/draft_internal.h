@@ -17,6 +17,7 @@
 #include "nn/plan/analysis_internal.h"
 #include "nn/plan/cost.h"
 #include "nn/plan/plan.h"
+#include "rlwe/context.h"
 
 #define NN_MAX_SEGMENTS RLWE_MAX_LEVELS
 
@@ -191,6 +192,15 @@ sotto_status nn_draft_search(nn_draft *best, int *n_best,
                              const nn_search *search, int first_log2_n,
                              int last_log2_n,
                              sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Predicts the errors of a finished plan from what its steps add; fills in the
+ * rest of the terms. */
+void nn_plan_predict(nn_plan *plan, const nn_search *search,
+                     nn_error_terms *terms, const rlwe_context *context);
+
+/* Says what the search found and takes over times: draft[0] is the plan's. */
+void nn_plan_set_choices(nn_plan *plan, const nn_draft *draft, int n_drafts,
+                         const nn_search *search);
 
 /* Makes the plan's moduli, levels, gadget and steps from a judged draft.
  * error: as rlwe_moduli_find. */

@@ -11,6 +11,7 @@
 #include "nn/plan/draft_internal.h"
 #include "nn/plan/plan_internal.h"
 #include "nn/plan/realise_internal.h"
+#include "nn/plan/slots_internal.h"
 #include "rlwe/context.h"
 
 #define DEFAULT_MARGIN 1.3
@@ -19,6 +20,9 @@
 #define DEFAULT_HE_BITS 9
 #define DEFAULT_ROUNDING_BITS 6
 #define FIRST_LOG2_N 12
+/* From so many images on batch packing is not questioned: one batch takes a few
+ * hundred times what one image takes in single packing. */
+#define MAX_SINGLE_IMAGES 1024
 
 /* Refuses what batch packing cannot evaluate. */
 static sotto_status check_kinds(const nn_network *network, sotto_error *err)
@@ -120,51 +124,57 @@ static double exact_added(const nn_plan *plan, const nn_search *search,
     return variance;
 }
 
-/* Predictions of the finished plan, by the noise formulas of ckks/noise. */
+void nn_plan_predict(nn_plan *plan, const nn_search *search,
+                     nn_error_terms *terms, const rlwe_context *context)
+{
+    nn_error error[NN_PLAN_MAX_STEPS + 1];
+    const double fresh =
+        plan->params.has_public
+            ? fmax(ckks_noise_fresh(context), ckks_noise_fresh_public(context))
+            : ckks_noise_fresh(context);
+    terms->fresh = fresh / (plan->input_scale * plan->input_scale);
+    terms->scale_bits[0] = log2(plan->input_scale);
+    for (int k = 0; k < plan->n_steps; k++) {
+        terms->scale_bits[k + 1] = log2(plan->step[k].scale);
+        terms->product_bits[k] = log2(
+            nn_plan_before_rescale(plan, search->network, (size_t)k).scale);
+    }
+    nn_propagate(search, terms, error);
+    for (int k = 0; k < plan->n_steps; k++) {
+        plan->step[k].he_error = nn_he_error(search, &error[k + 1]);
+    }
+    const nn_plan_step *last = &plan->step[plan->n_steps - 1];
+    const nn_error *scores = &error[plan->n_steps];
+    /* Diagonals are rounded to complex slots: imaginary parts show it. */
+    const double rounding = search->slots != NULL ? scores->rounding : 0;
+    plan->he_noise_std = sqrt(scores->fresh + scores->added + rounding);
+    plan->he_error = nn_he_error(search, scores);
+    plan->rounding_error = search->z * sqrt(scores->rounding);
+    plan->margin_bits = nn_plan_log2_q(plan, last->level) - log2(last->scale) -
+                        log2(last->range) - 1;
+}
+
+/* Predictions for batch packing, by the noise formulas of ckks/noise. */
 static sotto_status predict(nn_plan *plan, const nn_search *search,
                             sotto_error *err)
 {
     rlwe_context *context = NULL;
     SOTTO_TRY(rlwe_context_new(&context, &plan->params, err));
     nn_error_terms terms;
-    nn_error error[NN_PLAN_MAX_STEPS + 1];
-    const double fresh =
-        plan->params.has_public
-            ? fmax(ckks_noise_fresh(context), ckks_noise_fresh_public(context))
-            : ckks_noise_fresh(context);
-    terms.fresh = fresh / (plan->input_scale * plan->input_scale);
-    terms.scale_bits[0] = log2(plan->input_scale);
     for (int k = 0; k < plan->n_steps; k++) {
         terms.added[k] = exact_added(plan, search, context, k);
-        terms.scale_bits[k + 1] = log2(plan->step[k].scale);
-        terms.product_bits[k] =
-            plan->step[k].kind == NN_STEP_AFFINE
-                ? log2(nn_plan_step_product(plan, search->network, (size_t)k)
-                           .scale)
-                : 2 * terms.scale_bits[k];
     }
+    nn_plan_predict(plan, search, &terms, context);
     rlwe_context_free(context);
-    nn_propagate(search, &terms, error);
-    for (int k = 0; k < plan->n_steps; k++) {
-        plan->step[k].he_error = nn_he_error(search, &error[k + 1]);
-    }
-    const nn_plan_step *last = &plan->step[plan->n_steps - 1];
-    const nn_error *scores = &error[plan->n_steps];
-    plan->he_noise_std = sqrt(scores->fresh + scores->added);
-    plan->he_error = nn_he_error(search, scores);
-    plan->rounding_error = search->z * sqrt(scores->rounding);
-    plan->margin_bits = nn_plan_log2_q(plan, last->level) - log2(last->scale) -
-                        log2(last->range) - 1;
     return SOTTO_OK;
 }
 
 /* Fills in the search's settings from options and statistics. */
 static sotto_status prepare(nn_search *search, nn_plan *plan,
-                            const nn_network *network,
                             const nn_plan_options *options,
                             const nn_statistics *statistics, sotto_error *err)
 {
-    search->network = network;
+    const nn_network *network = search->network;
     search->n_steps = (int)network->n_steps;
     search->security = options->security ? options->security : 128;
     search->allow_insecure = options->allow_insecure;
@@ -227,20 +237,23 @@ static bool relinearises_source(const nn_draft_step *step)
 static void describe(nn_plan_choice *choice, const nn_draft *draft,
                      const nn_search *search)
 {
-    *choice = (nn_plan_choice){.packing = NN_PACKING_BATCH,
-                               .log2_n = draft->log2_n,
-                               .limbs = nn_draft_limbs(draft, 0),
-                               .log2_qp = draft->total_bits,
-                               .keys = draft->special.count > 0,
-                               .seconds = draft->seconds,
-                               .he_error = draft->he_error,
-                               .rounding_error = draft->rounding_error};
+    *choice = (nn_plan_choice){
+        .packing = search->slots != NULL ? NN_PACKING_SINGLE : NN_PACKING_BATCH,
+        .log2_n = draft->log2_n,
+        .limbs = nn_draft_limbs(draft, 0),
+        .log2_qp = draft->total_bits,
+        .keys = draft->special.count > 0,
+        .seconds = draft->seconds,
+        .he_error = draft->he_error,
+        .rounding_error = draft->rounding_error};
     const size_t cap = sizeof(choice->what);
     append_steps(choice->what, cap, draft, search, "rescale behind ", rescales);
-    append_steps(choice->what, cap, draft, search, "relinearise behind ",
-                 relinearises);
-    append_steps(choice->what, cap, draft, search, "relinearise before ",
-                 relinearises_source);
+    if (search->slots == NULL) {
+        append_steps(choice->what, cap, draft, search, "relinearise behind ",
+                     relinearises);
+        append_steps(choice->what, cap, draft, search, "relinearise before ",
+                     relinearises_source);
+    }
     if (choice->what[0] == '\0') {
         (void)snprintf(choice->what, cap, "nothing but products");
     }
@@ -283,28 +296,51 @@ static void set_times(nn_plan *plan, const nn_draft *draft,
     }
 }
 
-static sotto_status make(nn_plan *plan, nn_search *search, nn_draft *draft,
-                         const nn_network *network,
-                         const nn_plan_options *options,
-                         const nn_statistics *statistics, sotto_error *err)
+void nn_plan_set_choices(nn_plan *plan, const nn_draft *draft, int n_drafts,
+                         const nn_search *search)
 {
-    SOTTO_TRY(prepare(search, plan, network, options, statistics, err));
-    const int first = options->log2_n ? options->log2_n : FIRST_LOG2_N;
-    const int last = options->log2_n ? options->log2_n : RLWE_MAX_LOG2_N;
-    SOTTO_TRY(
-        nn_draft_search(draft, &plan->n_choices, search, first, last, err));
-    for (int i = 0; i < plan->n_choices; i++) {
+    plan->n_choices = n_drafts;
+    for (int i = 0; i < n_drafts; i++) {
         describe(&plan->choice[i], &draft[i], search);
     }
-    if (describe_plain(&plan->plain, search, first) != SOTTO_OK) {
+    set_times(plan, draft, search);
+}
+
+/* Plans for batch packing. */
+static sotto_status make_batch(nn_plan *plan, const nn_search *search,
+                               int first, int last, sotto_error *err)
+{
+    int n = 0;
+    nn_draft *draft = sotto_calloc(NN_PLAN_CHOICES, sizeof(*draft));
+    if (draft == NULL) {
         return sotto_fail(err, SOTTO_ERR_MEMORY, "plan: out of memory");
     }
     plan->packing = NN_PACKING_BATCH;
+    plan->n_inputs = search->network->n_inputs;
+    sotto_status status = nn_draft_search(draft, &n, search, first, last, err);
+    if (status == SOTTO_OK) {
+        status = describe_plain(&plan->plain, search, first);
+    }
+    if (status == SOTTO_OK) {
+        status = nn_draft_realise(plan, draft, search, err);
+    }
+    if (status == SOTTO_OK) {
+        nn_plan_set_choices(plan, draft, n, search);
+        status = predict(plan, search, err);
+    }
+    sotto_free(draft);
+    return status;
+}
+
+/* What both packings have in common. */
+static void set_common(nn_plan *plan, const nn_search *search,
+                       const nn_plan_options *options)
+{
+    const nn_network *network = search->network;
     plan->measured = options->costs != NULL;
     plan->costs = search->cost;
     plan->images = search->images;
     plan->input_shape = network->input_shape;
-    plan->n_inputs = network->n_inputs;
     plan->n_outputs = network->n_outputs;
     plan->softmax = network->softmax;
     plan->n_mean = options->n_mean;
@@ -312,9 +348,59 @@ static sotto_status make(nn_plan *plan, nn_search *search, nn_draft *draft,
         plan->mean[i] = options->mean[i];
         plan->std[i] = options->std[i];
     }
-    SOTTO_TRY(nn_draft_realise(plan, draft, search, err));
-    set_times(plan, draft, search);
-    return predict(plan, search, err);
+}
+
+/* Adds the best choice of another plan behind those of a plan. */
+static void add_choice(nn_plan *plan, const nn_plan *other)
+{
+    const int at = plan->n_choices < NN_PLAN_CHOICES ? plan->n_choices++
+                                                     : NN_PLAN_CHOICES - 1;
+    plan->choice[at] = other->choice[0];
+}
+
+/* Plans for both packings; *plan becomes the faster one. */
+static sotto_status make_either(nn_plan *plan, nn_plan *other,
+                                const nn_search *search,
+                                const nn_plan_options *options, int first,
+                                int last, sotto_error *err)
+{
+    *other = *plan;
+    const sotto_status batch = make_batch(plan, search, first, last, err);
+    if (search->images >= MAX_SINGLE_IMAGES ||
+        (batch != SOTTO_OK && batch != SOTTO_ERR_LEVEL)) {
+        return batch;
+    }
+    const sotto_status single = nn_slot_make(
+        other, search, options, first, last, batch == SOTTO_OK ? NULL : err);
+    if (single != SOTTO_OK) {
+        return batch;
+    }
+    if (batch != SOTTO_OK || other->seconds < plan->seconds) {
+        if (batch == SOTTO_OK) {
+            add_choice(other, plan);
+        }
+        *plan = *other;
+    } else {
+        add_choice(plan, other);
+    }
+    return SOTTO_OK;
+}
+
+static sotto_status make(nn_plan *plan, nn_plan *other, nn_search *search,
+                         const nn_plan_options *options,
+                         const nn_statistics *statistics, sotto_error *err)
+{
+    const int first = options->log2_n ? options->log2_n : FIRST_LOG2_N;
+    const int last = options->log2_n ? options->log2_n : RLWE_MAX_LOG2_N;
+    SOTTO_TRY(prepare(search, plan, options, statistics, err));
+    set_common(plan, search, options);
+    if (options->packing == NN_PACKING_SINGLE) {
+        return nn_slot_make(plan, search, options, first, last, err);
+    }
+    if (options->packing == NN_PACKING_BATCH) {
+        return make_batch(plan, search, first, last, err);
+    }
+    return make_either(plan, other, search, options, first, last, err);
 }
 
 sotto_status nn_plan_make(nn_plan **plan, const nn_network *network,
@@ -332,19 +418,20 @@ sotto_status nn_plan_make(nn_plan **plan, const nn_network *network,
     nn_step_facts *facts = NULL;
     sotto_status status = nn_analyse(&facts, network, err);
     nn_plan *made = sotto_calloc(1, sizeof(*made));
-    nn_draft *draft = sotto_calloc(NN_PLAN_CHOICES, sizeof(*draft));
+    nn_plan *other = sotto_calloc(1, sizeof(*other));
     nn_search *search = sotto_calloc(1, sizeof(*search));
-    if (status == SOTTO_OK && (!made || !draft || !search)) {
+    if (status == SOTTO_OK && (!made || !other || !search)) {
         status = sotto_fail(err, SOTTO_ERR_MEMORY, "plan: out of memory");
     }
     if (status == SOTTO_OK) {
+        search->network = network;
         search->facts = facts;
-        status = make(made, search, draft, network, options,
+        status = make(made, other, search, options,
                       options->statistics ? options->statistics : &own, err);
     }
     nn_statistics_clear(&own);
     sotto_free(facts);
-    sotto_free(draft);
+    sotto_free(other);
     sotto_free(search);
     if (status != SOTTO_OK) {
         sotto_free(made);

@@ -32,6 +32,22 @@ int nn_plan_tensor_components(const nn_plan *plan, size_t k)
     return k == 0 ? 2 : plan->step[k - 1].n_components;
 }
 
+/* Product of the moduli that `to` lacks of `from`; 0 when `to` is no subset. */
+static double divisor(const rlwe_params_literal *params, int from, int to)
+{
+    const rns_set *a = &params->level[from];
+    const rns_set *b = &params->level[to];
+    if (!rns_set_contains(a, b)) {
+        return 0;
+    }
+    const rns_set removed = rns_set_minus(a, b);
+    double product = 1;
+    for (int i = 0; i < removed.count; i++) {
+        product *= (double)params->modulus[removed.id[i]];
+    }
+    return product;
+}
+
 nn_plan_product nn_plan_step_product(const nn_plan *plan,
                                      const nn_network *network, size_t step)
 {
@@ -50,7 +66,10 @@ nn_plan_product nn_plan_step_product(const nn_plan *plan,
             product.n_components = components;
         }
     }
-    product.scale = ldexp(product.scale, s->weight_bits);
+    product.scale =
+        plan->packing == NN_PACKING_SINGLE
+            ? s->scale * divisor(&plan->params, product.level, s->level)
+            : ldexp(product.scale, s->weight_bits);
     return product;
 }
 
@@ -70,6 +89,9 @@ int32_t nn_plan_weight(double weight, double factor)
 void nn_plan_round_group(void *arg, size_t step, nn_group *group)
 {
     const nn_plan_rounding *rounding = arg;
+    if (rounding->plan->packing == NN_PACKING_SINGLE) {
+        return;
+    }
     const nn_plan_product product =
         nn_plan_step_product(rounding->plan, rounding->network, step);
     for (size_t i = 0; i < group->n_inputs; i++) {
@@ -105,22 +127,6 @@ size_t nn_plan_output_cts(const nn_plan *plan)
     return plan->packing == NN_PACKING_SINGLE
                ? nn_plan_layout(plan, (size_t)plan->n_steps)->n_cts
                : plan->n_outputs;
-}
-
-/* Product of the moduli that `to` lacks of `from`; 0 when `to` is no subset. */
-static double divisor(const rlwe_params_literal *params, int from, int to)
-{
-    const rns_set *a = &params->level[from];
-    const rns_set *b = &params->level[to];
-    if (!rns_set_contains(a, b)) {
-        return 0;
-    }
-    const rns_set removed = rns_set_minus(a, b);
-    double product = 1;
-    for (int i = 0; i < removed.count; i++) {
-        product *= (double)params->modulus[removed.id[i]];
-    }
-    return product;
 }
 
 double nn_plan_log2_q(const nn_plan *plan, int level)
@@ -182,6 +188,9 @@ sotto_status nn_plan_derive(nn_plan *plan, const nn_network *network, size_t k,
                           step->name, product.level, step->level);
     }
     step->n_components = step->relinearise ? 2 : product.n_components;
+    if (plan->packing == NN_PACKING_SINGLE && step->kind == NN_STEP_AFFINE) {
+        return SOTTO_OK;
+    }
     step->scale = by == 1 ? product.scale : product.scale / by;
     return SOTTO_OK;
 }

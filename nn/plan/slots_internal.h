@@ -15,6 +15,7 @@
 
 #include "nn/plan/draft_internal.h"
 #include "nn/single/compile.h"
+#include "rlwe/context.h"
 
 /* What one step of a program asks for. */
 typedef struct nn_slot_facts {
@@ -112,6 +113,40 @@ nn_slot_added nn_slot_judge_added(const nn_draft *draft,
 /* Seconds for all images; as nn_draft_seconds. */
 double nn_slot_seconds(const nn_draft *draft, const nn_search *search,
                        nn_draft_times *times);
+
+/* Makes moduli, levels, gadgets, steps and keys of a plan from a judged draft
+ * and the program that it was judged by. error: as rlwe_moduli_find;
+ * SOTTO_ERR_KEY when there are more than NN_PLAN_MAX_KEYS. */
+sotto_status nn_slot_realise(nn_plan *plan, const nn_draft *draft,
+                             const nn_search *search, const nn_single *single,
+                             sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Lists the keys that a plan's steps need, by gadget, kind and value.
+ * error: SOTTO_ERR_KEY when there are more than NN_PLAN_MAX_KEYS;
+ * SOTTO_ERR_MEMORY. */
+sotto_status nn_slot_list_keys(nn_plan_key *key, int *n_keys,
+                               const nn_plan *plan, const nn_single *single,
+                               sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Variances that the steps of a finished plan add, by ckks/noise, into the
+ * terms of nn_propagate. error: as rlwe_context_new and ckks_lintrans_choose.
+ */
+sotto_status nn_slot_terms(nn_error_terms *terms, const nn_plan *plan,
+                           const nn_search *search, const nn_single *single,
+                           const rlwe_context *context,
+                           sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Bytes of all keys of a plan in a server's memory. */
+double nn_slot_key_bytes(const nn_plan *plan);
+
+/* Plans for single packing: the search's packing-free part is set. Fills in
+ * what depends on the packing, choices and times included.
+ * error: SOTTO_ERR_LEVEL when nothing fits rings from 2^first to 2^last,
+ * SOTTO_ERR_KEY when keys do not fit options->key_memory_bytes, what
+ * nn_single_compile says. */
+sotto_status nn_slot_make(nn_plan *plan, const nn_search *search,
+                          const nn_plan_options *options, int first, int last,
+                          sotto_error *err) SOTTO_MUST_CHECK;
 
 /* Limbs around step k. */
 nn_slot_shape nn_slot_shape_of(const nn_draft *draft, const nn_search *search,
