@@ -16,40 +16,6 @@ static const world_size sizes[] = {
     {15, 18, 36, 6, 35, 3},
 };
 
-static void run_encode(void *arg)
-{
-    world *w = arg;
-    sotto_error err;
-    world_must(ckks_encode(w->encoder, w->context, w->plain, w->values, NULL,
-                           w->slots, w->scale, 0, &w->arena, &err),
-               &err);
-}
-
-static void run_multiply_plain(void *arg)
-{
-    world *w = arg;
-    world_must(ckks_mul_plain(w->ev, &w->out, &w->fresh, w->plain, w->scale),
-               &w->ev->error);
-}
-
-static void run_relinearise(void *arg)
-{
-    world *w = arg;
-    world_must(ckks_relinearise(w->ev, &w->out, &w->product), &w->ev->error);
-}
-
-static void run_rotate(void *arg)
-{
-    world *w = arg;
-    world_must(ckks_rotate(w->ev, &w->out, &w->fresh, 1), &w->ev->error);
-}
-
-static void run_rescale(void *arg)
-{
-    world *w = arg;
-    world_must(ckks_rescale(w->ev, &w->out, &w->fresh, 1), &w->ev->error);
-}
-
 /* One operation, then its prediction beside it. */
 static void compare(bench *b, const char *name, world *w,
                     const world_size *size, void (*run)(void *arg), double ns)
@@ -78,14 +44,14 @@ static void compare_all(bench *b, const nn_cost_table *t,
                                    .specials = size->special};
     world_must(ckks_mul(w->ev, &w->product, &w->fresh, &w->fresh),
                &w->ev->error);
-    compare(b, "rotate", w, size, run_rotate, nn_cost_rotation(t, n, gadget));
-    compare(b, "relinearise", w, size, run_relinearise,
+    compare(b, "rotate", w, size, world_rotate, nn_cost_rotation(t, n, gadget));
+    compare(b, "relinearise", w, size, world_relinearise,
             nn_cost_switch(t, n, gadget));
-    compare(b, "rescale", w, size, run_rescale,
+    compare(b, "rescale", w, size, world_rescale,
             nn_cost_division(t, n, 2, size->limbs - 1, 1));
-    compare(b, "multiply_plain", w, size, run_multiply_plain,
+    compare(b, "multiply_plain", w, size, world_multiply_plain,
             nn_cost_multiply_plain(t, n, size->limbs));
-    compare(b, "encode", w, size, run_encode,
+    compare(b, "encode", w, size, world_encode,
             nn_cost_encode(t, n, size->limbs));
 }
 

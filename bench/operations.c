@@ -16,15 +16,6 @@ static const world_size sizes[] = {
     {16, 36, 36, 12, 36.5, 3},
 };
 
-static void run_encode(void *arg)
-{
-    world *w = arg;
-    sotto_error err;
-    world_must(ckks_encode(w->encoder, w->context, w->plain, w->values, NULL,
-                           w->slots, w->scale, 0, &w->arena, &err),
-               &err);
-}
-
 static void run_encrypt(void *arg)
 {
     world *w = arg;
@@ -55,13 +46,6 @@ static void run_add(void *arg)
     world_must(ckks_add(w->ev, &w->out, &w->fresh, &w->fresh), &w->ev->error);
 }
 
-static void run_multiply_plain(void *arg)
-{
-    world *w = arg;
-    world_must(ckks_mul_plain(w->ev, &w->out, &w->fresh, w->plain, w->scale),
-               &w->ev->error);
-}
-
 static void run_multiply(void *arg)
 {
     world *w = arg;
@@ -75,24 +59,6 @@ static void run_multiply_relinearise_rescale(void *arg)
     run_multiply(w);
     world_must(ckks_relinearise_rescale(w->ev, &w->out, &w->product, 1),
                &w->ev->error);
-}
-
-static void run_relinearise(void *arg)
-{
-    world *w = arg;
-    world_must(ckks_relinearise(w->ev, &w->out, &w->product), &w->ev->error);
-}
-
-static void run_rescale(void *arg)
-{
-    world *w = arg;
-    world_must(ckks_rescale(w->ev, &w->out, &w->fresh, 1), &w->ev->error);
-}
-
-static void run_rotate(void *arg)
-{
-    world *w = arg;
-    world_must(ckks_rotate(w->ev, &w->out, &w->fresh, 1), &w->ev->error);
 }
 
 static void run_conjugate(void *arg)
@@ -141,18 +107,18 @@ typedef struct operation {
 } operation;
 
 static const operation operations[] = {
-    {"encode", run_encode, NOTHING_SAID, 0},
+    {"encode", world_encode, NOTHING_SAID, 0},
     {"encrypt", run_encrypt, NOTHING_SAID, 0},
     {"decrypt", run_decrypt, NOTHING_SAID, 0},
     {"decrypt", run_decrypt_low, NOTHING_SAID, WORLD_LOW_LIMBS},
     {"add", run_add, SUM, 0},
-    {"multiply_plain", run_multiply_plain, PRODUCT_PLAIN, 0},
+    {"multiply_plain", world_multiply_plain, PRODUCT_PLAIN, 0},
     {"multiply_relinearise_rescale", run_multiply_relinearise_rescale, SWITCHED,
      0},
-    {"relinearise", run_relinearise, SWITCHED, 0},
-    {"rotate", run_rotate, SWITCHED, 0},
+    {"relinearise", world_relinearise, SWITCHED, 0},
+    {"rotate", world_rotate, SWITCHED, 0},
     {"conjugate", run_conjugate, SWITCHED, 0},
-    {"rescale", run_rescale, NOTHING_SAID, 0},
+    {"rescale", world_rescale, NOTHING_SAID, 0},
     {"make_switch_key", run_switch_key, NOTHING_SAID, 0},
     {"serialise", run_serialise, NOTHING_SAID, 0},
     {"deserialise", run_deserialise, NOTHING_SAID, 0},

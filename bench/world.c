@@ -203,3 +203,39 @@ void world_close(world *w)
     rlwe_secret_free(w->secret, w->context);
     rlwe_context_free(w->context);
 }
+
+/* ---- Operations ---------------------------------------------------------- */
+
+void world_encode(void *arg)
+{
+    world *w = arg;
+    sotto_error err;
+    world_must(ckks_encode(w->encoder, w->context, w->plain, w->values, NULL,
+                           w->slots, w->scale, 0, &w->arena, &err),
+               &err);
+}
+
+void world_multiply_plain(void *arg)
+{
+    world *w = arg;
+    world_must(ckks_mul_plain(w->ev, &w->out, &w->fresh, w->plain, w->scale),
+               &w->ev->error);
+}
+
+void world_relinearise(void *arg)
+{
+    world *w = arg;
+    world_must(ckks_relinearise(w->ev, &w->out, &w->product), &w->ev->error);
+}
+
+void world_rescale(void *arg)
+{
+    world *w = arg;
+    world_must(ckks_rescale(w->ev, &w->out, &w->fresh, 1), &w->ev->error);
+}
+
+void world_rotate(void *arg)
+{
+    world *w = arg;
+    world_must(ckks_rotate(w->ev, &w->out, &w->fresh, 1), &w->ev->error);
+}

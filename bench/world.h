@@ -61,6 +61,14 @@ size_t world_open_all(world *w, const world_size *size, ntt_backend best);
 /* Encrypts the values into fresh, with a stream of its own. */
 void world_encrypt(world *w);
 
+/* Operations as cases of a benchmark; arg is the world. encode: values into
+ * plain; the others read fresh (relinearise: product) and write out. */
+void world_encode(void *arg);
+void world_multiply_plain(void *arg);
+void world_relinearise(void *arg);
+void world_rescale(void *arg);
+void world_rotate(void *arg);
+
 /* Frees everything. */
 void world_close(world *w);
 
