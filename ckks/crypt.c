@@ -84,7 +84,7 @@ sotto_status ckks_encrypt(ckks_ct *out, const ckks_encoder *encoder,
         ckks_embedded_reduce(encoder, context,
                              rlwe_ct_component(&out->ct, context, 0), &message,
                              error, level);
-        rlwe_encrypt_end(&out->ct, context, secret, arena);
+        rlwe_encrypt_end(&out->ct, context, secret);
         out->scale = scale;
     }
     sotto_wipe(error, n * sizeof *error);

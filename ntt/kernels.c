@@ -68,6 +68,7 @@ void ntt_kernels_fill(ntt_kernels *kernels)
     FILL(negate);
     FILL(mul);
     FILL(mul_add);
+    FILL(sub_mul);
     FILL(mul_scalar);
     FILL(mul_scalar_add);
     FILL(add_scalar);
@@ -78,6 +79,10 @@ void ntt_kernels_fill(ntt_kernels *kernels)
     FILL(sub_mul_scalar);
     FILL(permute);
     FILL(stream_blocks);
+    FILL(keep_below);
+    FILL(pack_bits);
+    FILL(unpack_bits);
+    FILL(binomial);
 #undef FILL
     if (kernels->forward == NULL || kernels->forward_parts == NULL ||
         kernels->forward_first == NULL || kernels->forward_part == NULL) {

@@ -126,6 +126,9 @@ typedef struct ntt_kernels {
     /* r = r + a·b, element by element; alias: none between r and a, b */
     void (*mul_add)(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,
                     const zq_modulus *mod);
+    /* r = r - a·b, element by element; alias: none between r and a, b */
+    void (*sub_mul)(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,
+                    const zq_modulus *mod);
     /* r = c·a;   range: c in [0,q) */
     void (*mul_scalar)(uint64_t *r, const uint64_t *a, uint64_t c, size_t n,
                        const zq_modulus *mod);
@@ -209,6 +212,27 @@ typedef struct ntt_kernels {
     /* ChaCha20 blocks as sotto_chacha20_blocks (base/prng.h). */
     void (*stream_blocks)(uint8_t *out, const sotto_seed *key, uint64_t counter,
                           size_t n_blocks);
+
+    /* Masks words to the bits of q and keeps those below q, in order, as many
+     * as there is room for; returns how many. shape: out[room], word[n], any
+     * alignment; what lies behind those kept is undefined. alias: none.
+     * Time depends on the words: for public ones. */
+    size_t (*keep_below)(uint64_t *out, size_t room, const uint64_t *word,
+                         size_t n, const zq_modulus *mod);
+
+    /* Writes residues as one little-endian number of n·b bits, b bits of q
+     * each: n·b/8 bytes. No alignment. */
+    void (*pack_bits)(uint8_t *out, const uint64_t *a, size_t n,
+                      const zq_modulus *mod);
+
+    /* Reads what pack_bits writes, and nothing behind it. Returns false when a
+     * residue is not below q. No alignment. */
+    bool (*unpack_bits)(uint64_t *out, const uint8_t *in, size_t n,
+                        const zq_modulus *mod);
+
+    /* The error of each word: ones among bits 0..20 less ones among bits
+     * 21..41 (SPEC §6.3). shape: any n, no alignment. alias: none. */
+    void (*binomial)(int8_t *out, const uint64_t *word, size_t n);
 } ntt_kernels;
 
 /* The backends, best last. */

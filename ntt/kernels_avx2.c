@@ -11,6 +11,7 @@
 #include "base/cpu.h"
 #include "ntt/portable_internal.h"
 #include "ntt/simd_internal.h"
+#include "ntt/words_internal.h"
 
 AVX2_INLINE __m256i load(const uint64_t *a)
 {
@@ -90,6 +91,17 @@ static void mul_add(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,
     for (size_t j = 0; j < n; j += 4) {
         const __m256d s =
             _mm256_add_pd(avx2_product(a + j, b + j, m), avx2_load(r + j));
+        avx2_store(r + j, avx2_reduce(s, m), m);
+    }
+}
+
+static void sub_mul(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,
+                    const zq_modulus *mod)
+{
+    const avx2_modulus m = avx2_modulus_of(mod);
+    for (size_t j = 0; j < n; j += 4) {
+        const __m256d s =
+            _mm256_sub_pd(avx2_load(r + j), avx2_product(a + j, b + j, m));
         avx2_store(r + j, avx2_reduce(s, m), m);
     }
 }
@@ -181,6 +193,7 @@ const ntt_kernels ntt_kernels_avx2 = {
     .negate = negate,
     .mul = mul,
     .mul_add = mul_add,
+    .sub_mul = sub_mul,
     .mul_scalar = mul_scalar,
     .mul_scalar_add = mul_scalar_add,
     .add_scalar = add_scalar,
@@ -197,6 +210,10 @@ const ntt_kernels ntt_kernels_avx2 = {
     .gemm_packed_bytes = ntt_gemm_packed_bytes_avx2,
     .gemm_run_scratch = ntt_gemm_run_scratch_avx2,
     .stream_blocks = ntt_stream_blocks_avx2,
+    .keep_below = ntt_keep_below_avx2,
+    .pack_bits = ntt_pack_bits_avx2,
+    .unpack_bits = ntt_unpack_bits_avx2,
+    .binomial = ntt_binomial_avx2,
 };
 
 #endif

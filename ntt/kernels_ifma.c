@@ -7,6 +7,7 @@
 
 #include "base/cpu.h"
 #include "ntt/simd_internal.h"
+#include "ntt/words_internal.h"
 
 static void add(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,
                 const zq_modulus *mod)
@@ -69,6 +70,18 @@ static void mul_add(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,
         const vec sum = ifma_multiply(vec_load(r + j), vec_load(a + j),
                                       vec_load(b + j), &k);
         vec_store(r + j, vec_correct(vec_correct(sum, q2), k.q));
+    }
+}
+
+static void sub_mul(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,
+                    const zq_modulus *mod)
+{
+    const ifma_barrett k = ifma_barrett_of(mod);
+    for (size_t j = 0; j < n; j += 8) {
+        const vec product =
+            ifma_multiply(vec_zero(), vec_load(a + j), vec_load(b + j), &k);
+        const vec d = vec_sub(vec_load(r + j), vec_correct(product, k.q));
+        vec_store(r + j, vec_lift(d, k.q));
     }
 }
 
@@ -161,6 +174,7 @@ const ntt_kernels ntt_kernels_ifma = {
     .negate = negate,
     .mul = mul,
     .mul_add = mul_add,
+    .sub_mul = sub_mul,
     .mul_scalar = mul_scalar,
     .mul_scalar_add = mul_scalar_add,
     .add_scalar = add_scalar,
@@ -177,6 +191,10 @@ const ntt_kernels ntt_kernels_ifma = {
     .gemm_packed_bytes = ntt_gemm_packed_bytes_ifma,
     .gemm_run_scratch = ntt_gemm_run_scratch_ifma,
     .stream_blocks = ntt_stream_blocks_ifma,
+    .keep_below = ntt_keep_below_ifma,
+    .pack_bits = ntt_pack_bits_ifma,
+    .unpack_bits = ntt_unpack_bits_ifma,
+    .binomial = ntt_binomial_ifma,
 };
 
 #endif

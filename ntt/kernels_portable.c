@@ -5,6 +5,8 @@
 
 #include <stdbool.h>
 
+#include "ntt/words_internal.h"
+
 static void add(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,
                 const zq_modulus *mod)
 {
@@ -45,6 +47,17 @@ static void mul_add(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,
     for (size_t j = 0; j < n; j++) {
         /* (q-1)^2 + q-1 < q^2 */
         r[j] = zq_reduce_product((zq_u128)a[j] * b[j] + r[j], &m);
+    }
+}
+
+static void sub_mul(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,
+                    const zq_modulus *mod)
+{
+    const zq_modulus m = *mod;
+    const zq_u128 multiple = (zq_u128)m.q * (m.q - 1); /* >= a·b */
+    for (size_t j = 0; j < n; j++) {
+        /* (q-1) + q(q-1) < q^2 */
+        r[j] = zq_reduce_product(multiple + r[j] - (zq_u128)a[j] * b[j], &m);
     }
 }
 
@@ -264,6 +277,7 @@ const ntt_kernels *ntt_kernels_portable(void)
         .negate = negate,
         .mul = mul,
         .mul_add = mul_add,
+        .sub_mul = sub_mul,
         .mul_scalar = mul_scalar,
         .mul_scalar_add = mul_scalar_add,
         .add_scalar = add_scalar,
@@ -280,6 +294,10 @@ const ntt_kernels *ntt_kernels_portable(void)
         .gemm_packed_bytes = ntt_gemm_packed_bytes_portable,
         .gemm_run_scratch = ntt_gemm_run_scratch_portable,
         .stream_blocks = sotto_chacha20_blocks,
+        .keep_below = ntt_keep_below_portable,
+        .pack_bits = ntt_pack_bits_portable,
+        .unpack_bits = ntt_unpack_bits_portable,
+        .binomial = ntt_binomial_portable,
     };
     return &kernels;
 }

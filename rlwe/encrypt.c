@@ -61,31 +61,25 @@ sotto_status rlwe_encrypt_begin(rlwe_ct *out, int8_t *error,
 }
 
 void rlwe_encrypt_end(rlwe_ct *out, const rlwe_context *context,
-                      const rlwe_secret *secret, sotto_arena *arena)
+                      const rlwe_secret *secret)
 {
     const rns_ring *ring = context->ring;
     const size_t n = ring->ring.n;
     const rns_set *set = rlwe_level_set(context, out->level);
-    const size_t mark = sotto_arena_mark(arena);
-    uint64_t *product = sotto_arena_take(arena, n, sizeof *product);
-    SOTTO_ASSERT(product != NULL);
     for (int i = 0; i < set->count; i++) {
         const rns_limb *limb = &ring->limb[set->id[i]];
         const zq_modulus *mod = &limb->table->mod;
         uint64_t *const b =
             poly_limb(ring, rlwe_ct_component(out, context, 0), i);
         expand_limb(out, context, i);
-        limb->kernels.mul(
-            product, poly_limb(ring, rlwe_ct_component(out, context, 1), i),
-            rlwe_secret_limb(context, secret, set->id[i]), n, mod);
         limb->kernels.forward(b, limb->table);
-        limb->kernels.sub(b, b, product, n, mod);
+        limb->kernels.sub_mul(
+            b, poly_limb(ring, rlwe_ct_component(out, context, 1), i),
+            rlwe_secret_limb(context, secret, set->id[i]), n, mod);
     }
     /* A sample hides what it is made of: that is what encryption is. */
     sotto_declassify(rlwe_ct_component(out, context, 0),
                      rlwe_level_words(context, out->level) * sizeof *out->data);
-    sotto_wipe(product, n * sizeof *product);
-    sotto_arena_release(arena, mark);
 }
 
 sotto_status rlwe_encrypt(rlwe_ct *out, const rlwe_context *context,
@@ -107,7 +101,7 @@ sotto_status rlwe_encrypt(rlwe_ct *out, const rlwe_context *context,
         if (message != NULL) {
             poly_add(ring, set, c_0, c_0, message);
         }
-        rlwe_encrypt_end(out, context, secret, arena);
+        rlwe_encrypt_end(out, context, secret);
     }
     sotto_wipe(error, n * sizeof *error);
     sotto_arena_release(arena, mark);

@@ -49,9 +49,9 @@ sotto_status rlwe_encrypt_begin(rlwe_ct *out, int8_t *error,
 
 /* The second half: component 0 holds message + error as coefficients and
  * becomes c_0; c_1 is made from the seed. The ciphertext is public then.
- * cost: limbs NTTs. scratch: rlwe_encrypt_scratch bytes of arena. */
+ * cost: limbs NTTs. */
 void rlwe_encrypt_end(rlwe_ct *out, const rlwe_context *context,
-                      const rlwe_secret *secret, sotto_arena *arena);
+                      const rlwe_secret *secret);
 
 /* Public-key encryption of zero at `level`: (v·b + e_0, v·a + e_1) over the
  * limbs of the level and the special modulus, divided by the special modulus:

@@ -44,8 +44,7 @@ void rlwe_small_limb(uint64_t *out, const rns_ring *ring, int id,
 
 void rlwe_mask_limb(uint64_t *b, const rlwe_context *context,
                     const rlwe_secret *secret, int id, const uint64_t *a,
-                    const int8_t *error, const uint64_t *message,
-                    uint64_t *product)
+                    const int8_t *error, const uint64_t *message)
 {
     const rns_ring *ring = context->ring;
     const rns_limb *limb = &ring->limb[id];
@@ -57,9 +56,7 @@ void rlwe_mask_limb(uint64_t *b, const rlwe_context *context,
         limb->kernels.add(b, b, message, n, mod);
     }
     poly_forward(ring, &set, b);
-    limb->kernels.mul(product, a, rlwe_secret_limb(context, secret, id), n,
-                      mod);
-    limb->kernels.sub(b, b, product, n, mod);
+    limb->kernels.sub_mul(b, a, rlwe_secret_limb(context, secret, id), n, mod);
 }
 
 /* ---- Secret ------------------------------------------------------------ */
@@ -210,15 +207,14 @@ void rlwe_public_expand(rlwe_public *key, const rlwe_context *context)
     }
 }
 
-/* Fills b. work: n bytes and n words of arena. */
+/* Fills b. work: n bytes of arena. */
 static void mask_public(rlwe_public *key, const rlwe_context *context,
                         const rlwe_secret *secret, const sotto_seed *root,
                         sotto_arena *work)
 {
     const rns_ring *ring = context->ring;
     int8_t *error = sotto_arena_take(work, ring->ring.n, sizeof *error);
-    uint64_t *product = sotto_arena_take(work, ring->ring.n, sizeof *product);
-    SOTTO_ASSERT(error != NULL && product != NULL);
+    SOTTO_ASSERT(error != NULL);
     sotto_seed stream;
     sotto_prf(&stream, root, SOTTO_LABEL_ERROR, RLWE_OBJECT_PUBLIC, 0, 0, 0);
     ntt_sample_error(error, ring->ring.n, &stream, &ring->limb[0].kernels);
@@ -226,7 +222,7 @@ static void mask_public(rlwe_public *key, const rlwe_context *context,
     for (int i = 0; i < key->set.count; i++) {
         rlwe_mask_limb(poly_limb(ring, key->b, i), context, secret,
                        key->set.id[i], poly_limb_const(ring, key->a, i), error,
-                       NULL, product);
+                       NULL);
     }
 }
 
@@ -236,8 +232,7 @@ static sotto_status draw_public(rlwe_public *key, const rlwe_context *context,
                                 const sotto_seed *given, sotto_error *err)
 {
     const size_t n = context->ring->ring.n;
-    sotto_arena work = sotto_arena_init(sotto_arena_need(n, 1) +
-                                        sotto_arena_need(n, sizeof(uint64_t)));
+    sotto_arena work = sotto_arena_init(sotto_arena_need(n, 1));
     if (work.base == NULL) {
         return sotto_fail(err, SOTTO_ERR_MEMORY,
                           "out of memory for a public key");

@@ -35,12 +35,10 @@ rlwe_secret_limb(const rlwe_context *context, const rlwe_secret *secret, int id)
 
 /* b = e + m - a·s in the limb with this id: one sample of a key or ciphertext.
  * shape: b, a uint64_t[n], NTT; error int8_t[n]; message uint64_t[n],
- * coefficients, or NULL for 0; product uint64_t[n], scratch that is secret
- * afterwards.   secret: secret, error, message, product */
+ * coefficients, or NULL for 0.   secret: secret, error, message */
 void rlwe_mask_limb(uint64_t *b, const rlwe_context *context,
                     const rlwe_secret *secret, int id, const uint64_t *a,
-                    const int8_t *error, const uint64_t *message,
-                    uint64_t *product);
+                    const int8_t *error, const uint64_t *message);
 
 /* Allocates a public key with its dividers; b, a and seed are zero.
  * error: SOTTO_ERR_PARAM without has_public, SOTTO_ERR_MEMORY; *key is then

@@ -99,10 +99,9 @@ void rlwe_switch_key_expand(rlwe_switch_key *key, const rlwe_context *context)
 
 /* Memory for making one switching key. */
 typedef struct switch_work {
-    int8_t *error;     /* [n] */
-    uint64_t *product; /* [n] */
-    uint64_t *source;  /* [gadget.limbs][stride]: P·s', NTT */
-    uint32_t *map;     /* [n] */
+    int8_t *error;    /* [n] */
+    uint64_t *source; /* [gadget.limbs][stride]: P·s', NTT */
+    uint32_t *map;    /* [n] */
 } switch_work;
 
 /* Bytes of the arena that take_switch_work empties. */
@@ -110,7 +109,6 @@ static size_t switch_work_bytes(const rns_ring *ring, const rlwe_gadget *gadget)
 {
     const size_t n = ring->ring.n;
     return sotto_arena_need(n, sizeof(int8_t)) +
-           sotto_arena_need(n, sizeof(uint64_t)) +
            sotto_arena_need(poly_words(ring, gadget->limbs.count),
                             sizeof(uint64_t)) +
            sotto_arena_need(n, sizeof(uint32_t));
@@ -123,7 +121,6 @@ static switch_work take_switch_work(sotto_arena *arena, const rns_ring *ring,
     const size_t n = ring->ring.n;
     switch_work work = {
         .error = sotto_arena_take(arena, n, sizeof(int8_t)),
-        .product = sotto_arena_take(arena, n, sizeof(uint64_t)),
         .source = sotto_arena_take(arena, poly_words(ring, gadget->limbs.count),
                                    sizeof(uint64_t)),
         .map = sotto_arena_take(arena, n, sizeof(uint32_t)),
@@ -175,7 +172,7 @@ static void mask_digit(rlwe_switch_key *key, const switch_work *work,
         uint64_t *b = rlwe_switch_key_limb(key, context, m, j, 0);
         rlwe_mask_limb(b, context, secret, id,
                        rlwe_switch_key_limb(key, context, m, j, 1), work->error,
-                       NULL, work->product);
+                       NULL);
         const int at = rns_set_find(&key->gadget.limbs, id);
         if (at >= 0 && key->gadget.digit[at] == j) {
             const rns_limb *limb = &ring->limb[id];

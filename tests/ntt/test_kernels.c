@@ -138,6 +138,10 @@ static void check_binary(fixture *f)
     f->want->mul_add(f->want_r, a + n, b + n, n, mod);
     assert_same(f, 1, "mul_add");
     reset(f);
+    f->got->sub_mul(f->got_r, a + n, b + n, n, mod);
+    f->want->sub_mul(f->want_r, a + n, b + n, n, mod);
+    assert_same(f, 1, "sub_mul");
+    reset(f);
     f->got->negate(f->got_r, f->got_r, n, mod);
     f->want->negate(f->want_r, a, n, mod);
     assert_same(f, 1, "negate");
@@ -507,7 +511,8 @@ static void test_ntt_kernels_choose_leaves_nothing_out(void **state)
             assert_true(k.sub_mul_scalar && k.permute && k.gemm);
             assert_true(k.gemm_scratch && k.gemm_pack && k.gemm_run);
             assert_true(k.gemm_packed_bytes && k.gemm_run_scratch);
-            assert_true(k.stream_blocks);
+            assert_true(k.stream_blocks && k.sub_mul && k.keep_below);
+            assert_true(k.pack_bits && k.unpack_bits && k.binomial);
             assert_true(cap > 0 || strcmp(k.name, "portable") == 0);
         }
     }

@@ -94,6 +94,14 @@ static void mul_add(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,
     }
 }
 
+static void sub_mul(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,
+                    const zq_modulus *mod)
+{
+    for (size_t j = 0; j < n; j++) {
+        r[j] = (r[j] + mod->q - ref_mul_mod(a[j], b[j], mod->q)) % mod->q;
+    }
+}
+
 static void mul_scalar(uint64_t *r, const uint64_t *a, uint64_t c, size_t n,
                        const zq_modulus *mod)
 {
@@ -229,6 +237,56 @@ static void stream_blocks(uint8_t *out, const sotto_seed *key, uint64_t counter,
     }
 }
 
+static size_t keep_below(uint64_t *out, size_t room, const uint64_t *word,
+                         size_t n, const zq_modulus *mod)
+{
+    size_t got = 0;
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t x = word[i] % ((uint64_t)1 << mod->bits);
+        if (x < mod->q && got < room) {
+            out[got++] = x;
+        }
+    }
+    return got;
+}
+
+static void pack_bits(uint8_t *out, const uint64_t *a, size_t n,
+                      const zq_modulus *mod)
+{
+    const size_t bits = (size_t)mod->bits;
+    memset(out, 0, n * bits / 8);
+    for (size_t at = 0; at < n * bits; at++) {
+        const uint64_t bit = a[at / bits] >> at % bits & 1;
+        out[at / 8] |= (uint8_t)(bit << at % 8);
+    }
+}
+
+static bool unpack_bits(uint64_t *out, const uint8_t *in, size_t n,
+                        const zq_modulus *mod)
+{
+    const size_t bits = (size_t)mod->bits;
+    bool ok = true;
+    memset(out, 0, n * sizeof *out);
+    for (size_t at = 0; at < n * bits; at++) {
+        out[at / bits] |= (uint64_t)(in[at / 8] >> at % 8 & 1) << at % bits;
+    }
+    for (size_t j = 0; j < n; j++) {
+        ok = ok && out[j] < mod->q;
+    }
+    return ok;
+}
+
+static void binomial(int8_t *out, const uint64_t *word, size_t n)
+{
+    for (size_t j = 0; j < n; j++) {
+        int sum = 0;
+        for (int i = 0; i < 21; i++) {
+            sum += (int)(word[j] >> i & 1) - (int)(word[j] >> (21 + i) & 1);
+        }
+        out[j] = (int8_t)sum;
+    }
+}
+
 const ntt_kernels ref_kernels = {
     .name = "definition",
     .max_q_bits = 60,
@@ -239,6 +297,7 @@ const ntt_kernels ref_kernels = {
     .negate = negate,
     .mul = mul,
     .mul_add = mul_add,
+    .sub_mul = sub_mul,
     .mul_scalar = mul_scalar,
     .mul_scalar_add = mul_scalar_add,
     .add_scalar = add_scalar,
@@ -250,4 +309,8 @@ const ntt_kernels ref_kernels = {
     .gemm = gemm,
     .gemm_scratch = gemm_scratch,
     .stream_blocks = stream_blocks,
+    .keep_below = keep_below,
+    .pack_bits = pack_bits,
+    .unpack_bits = unpack_bits,
+    .binomial = binomial,
 };
