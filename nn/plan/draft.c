@@ -251,7 +251,10 @@ static bool judge_sizes(judge *j)
     draft->digit_limbs = limbs <= 4 ? 1 : (limbs + 3) / 4;
     draft->special = (nn_prime_group){0, 0, 0};
     if (j->search->slots != NULL) {
+        const int most =
+            rlwe_security_max_log2(draft->log2_n, j->search->security);
         return limbs <= RNS_MAX_LIMBS &&
+               (j->search->allow_insecure || draft->total_bits < most) &&
                nn_slot_judge_gadgets(draft, j->search);
     }
     const int bound =

@@ -28,11 +28,20 @@
 /* Slot programs of single packing (slots_internal.h). */
 struct nn_slot_program;
 
+/* A time that was computed before. */
+typedef struct nn_slot_memo {
+    uint64_t key;
+    double ns;
+} nn_slot_memo;
+
+#define NN_SLOT_MEMOS ((size_t)1 << 12)
+
 /* What the search knows and does not change. */
 typedef struct nn_search {
     const nn_network *network;
     const nn_step_facts *facts;
     const struct nn_slot_program *slots; /* NULL: batch packing */
+    nn_slot_memo *memo;  /* [NN_SLOT_MEMOS] of these programs; scratch */
     double memory_bytes; /* for encoded diagonals; 0: no limit */
     int n_steps;
     double range_bits[NN_PLAN_MAX_STEPS + 1]; /* log2 of the planned bound */
@@ -45,6 +54,7 @@ typedef struct nn_search {
     bool allow_insecure;
     bool public_key;
     bool plain_chain;
+    bool any; /* whatever fits is enough */
     uint64_t images;
     nn_cost_table cost;
 } nn_search;
@@ -192,6 +202,10 @@ sotto_status nn_draft_search(nn_draft *best, int *n_best,
                              const nn_search *search, int first_log2_n,
                              int last_log2_n,
                              sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Moves drafts to their best under another search: the same network and ring,
+ * another program. *n_drafts become those that are accepted, cheapest first. */
+void nn_draft_refine(nn_draft *draft, int *n_drafts, const nn_search *search);
 
 /* Predicts the errors of a finished plan from what its steps add; fills in the
  * rest of the terms. */

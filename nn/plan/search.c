@@ -13,6 +13,7 @@
  *                                 (deep: of a rescale) ──> the few best
  */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -30,7 +31,9 @@
  * by patterns. */
 #define SMALL_NETWORK 10
 #define SMALL_RESCALES 3
-#define SMALL_SLOT_RESCALES 5
+#define GRID 2
+#define SLOT_GRID 4
+#define PROMISING_SITES 32
 #define SMALLEST_NETWORK 6
 /* Errors beyond their targets come before any price. */
 #define EXCESS_PRICE 1e30
@@ -285,6 +288,7 @@ static void clear_structure(hunt *h, int log2_n)
 static void vary_weights(hunt *h)
 {
     const int max = max_weight_bits(h->search);
+    bool fitted = false;
     for (int bits = MIN_WEIGHT_BITS; bits <= max; bits++) {
         for (int k = 0; k < h->search->n_steps; k++) {
             h->draft->step[k].weight_bits = bits;
@@ -293,12 +297,17 @@ static void vary_weights(hunt *h)
         if (h->draft->feasible && nn_draft_excess(h->draft, h->search) <= 1) {
             return;
         }
+        /* Once sizes do not fit, more bits do not either. */
+        if (fitted && !h->draft->feasible) {
+            return;
+        }
+        fitted = fitted || h->draft->feasible;
     }
 }
 
-/* Searches through one structure: the candidate has some target wherever it
+/* Finds a start for one structure: the candidate has some target wherever it
  * rescales. step: of the grid. */
-static void search_structure(hunt *h, int step)
+static void search_grid(hunt *h, int step)
 {
     bool rescales = false;
     for (int target = MIN_TARGET_BITS; target <= MAX_TARGET_BITS;
@@ -317,22 +326,16 @@ static void search_structure(hunt *h, int step)
             break;
         }
     }
-    polish(h);
 }
 
-/* Rescales behind the steps of a set of sites, relinearised as the rule of
- * thumb has it and nowhere. */
-static void search_sites(hunt *h, int log2_n, unsigned sites)
+/* The candidate rescales behind the steps of a set of sites. */
+static void set_sites(hunt *h, int log2_n, unsigned sites, nn_wish wish)
 {
-    const nn_wish last = h->search->slots ? NN_WISH_ANY : NN_WISH_NEVER;
-    for (nn_wish wish = NN_WISH_ANY; wish <= last; wish++) {
-        clear_structure(h, log2_n);
-        for (int k = 0; k < h->search->n_steps; k++) {
-            h->draft->step[k].wish = wish;
-            h->draft->step[k].target_bits =
-                (sites >> k & 1) != 0 ? MIN_TARGET_BITS : 0;
-        }
-        search_structure(h, 2);
+    clear_structure(h, log2_n);
+    for (int k = 0; k < h->search->n_steps; k++) {
+        h->draft->step[k].wish = wish;
+        h->draft->step[k].target_bits =
+            (sites >> k & 1) != 0 ? MIN_TARGET_BITS : 0;
     }
 }
 
@@ -345,15 +348,60 @@ static int count_bits(unsigned x)
     return n;
 }
 
-/* A few rescales, anywhere before the last step. */
+/* A few rescales, anywhere before the last step, relinearised as the rule of
+ * thumb has it and nowhere. */
 static void search_small(hunt *h, int log2_n)
 {
     const int n = h->search->n_steps - 1;
-    const int most =
-        h->search->slots != NULL ? SMALL_SLOT_RESCALES : SMALL_RESCALES;
     for (unsigned sites = 0; sites < 1u << n; sites++) {
-        if (count_bits(sites) <= most) {
-            search_sites(h, log2_n, sites);
+        for (nn_wish wish = NN_WISH_ANY;
+             count_bits(sites) <= SMALL_RESCALES && wish <= NN_WISH_NEVER;
+             wish++) {
+            set_sites(h, log2_n, sites, wish);
+            search_grid(h, GRID);
+            polish(h);
+        }
+    }
+}
+
+/* A set of sites with the best that the grid finds. */
+typedef struct site_start {
+    unsigned sites;
+    double price;
+} site_start;
+
+static int compare_starts(const void *a, const void *b)
+{
+    const site_start *x = a;
+    const site_start *y = b;
+    if (x->price != y->price) {
+        return x->price < y->price ? -1 : 1;
+    }
+    return x->sites < y->sites ? -1 : x->sites > y->sites;
+}
+
+/* Rescales anywhere before the last step; only the most promising sets of sites
+ * are gone into. Two grids: one limb more or less is a step in the price that
+ * moves seldom get over. */
+static void search_slot_sites(hunt *h, int log2_n)
+{
+    site_start start[1u << (SMALL_NETWORK - 1)];
+    const unsigned n = 1u << (h->search->n_steps - 1);
+    for (int grid = SLOT_GRID; grid > GRID; grid--) {
+        for (unsigned sites = 0; sites < n; sites++) {
+            if (h->search->any && h->n_best > 0) {
+                return;
+            }
+            set_sites(h, log2_n, sites, NN_WISH_ANY);
+            search_grid(h, grid);
+            start[sites] = (site_start){sites, h->start_price};
+        }
+        qsort(start, n, sizeof *start, compare_starts);
+        for (unsigned i = 0;
+             i < n && i < PROMISING_SITES && start[i].price < HUGE_VAL; i++) {
+            set_sites(h, log2_n, start[i].sites, NN_WISH_ANY);
+            search_grid(h, grid);
+            polish(h);
         }
     }
 }
@@ -430,6 +478,31 @@ static sotto_status nothing_fits(const hunt *h, int last_log2_n,
                       h->search->n_steps, bound, last_log2_n);
 }
 
+void nn_draft_refine(nn_draft *draft, int *n_drafts, const nn_search *search)
+{
+    nn_draft *room = sotto_calloc(3 + NN_PLAN_CHOICES, sizeof(*room));
+    int n = *n_drafts;
+    *n_drafts = 0;
+    if (room == NULL) {
+        return;
+    }
+    memcpy(&room[3], draft, (size_t)n * sizeof(*draft));
+    hunt h = {.search = search,
+              .draft = &room[0],
+              .start = &room[1],
+              .best = draft,
+              .nearest = &room[2],
+              .nearest_excess = HUGE_VAL};
+    for (int i = 0; i < n; i++) {
+        h.start_price = HUGE_VAL;
+        *h.draft = room[3 + i];
+        (void)consider(&h);
+        polish(&h);
+    }
+    *n_drafts = h.n_best;
+    sotto_free(room);
+}
+
 sotto_status nn_draft_search(nn_draft *best, int *n_best,
                              const nn_search *search, int first_log2_n,
                              int last_log2_n, sotto_error *err)
@@ -456,10 +529,13 @@ sotto_status nn_draft_search(nn_draft *best, int *n_best,
             search_plain(&h, log2_n);
             continue;
         }
-        if (search->n_steps <= SMALL_NETWORK) {
+        if (search->n_steps <= SMALL_NETWORK && search->slots != NULL) {
+            search_slot_sites(&h, log2_n);
+        } else if (search->n_steps <= SMALL_NETWORK) {
             search_small(&h, log2_n);
         }
-        if (search->n_steps > SMALLEST_NETWORK) {
+        if (search->n_steps > SMALLEST_NETWORK &&
+            !(search->any && h.n_best > 0)) {
             search_deep(&h, log2_n);
         }
     }

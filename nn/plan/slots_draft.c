@@ -10,7 +10,7 @@
  * and one more. */
 #define SPECIAL_CHOICES 3
 /* Bits that primes may miss together. */
-#define SECURITY_SLACK 0.1
+#define SECURITY_SLACK 0.4
 #define SPARE_BITS 0.05
 #define ERROR_VARIANCE 10.5
 
@@ -85,6 +85,46 @@ static double key_variance(const nn_draft *draft, int limbs,
     return n / 2 * n * ERROR_VARIANCE / 12 * sum;
 }
 
+/* log2 of the deviation of switching one polynomial, over P: from above, all
+ * digits being taken for as large as the largest. */
+static double key_noise_bits(const nn_draft *draft, int limbs,
+                             const nn_draft_gadget *gadget)
+{
+    double largest = 0;
+    for (int i = 0; i < limbs; i += gadget->digit_limbs) {
+        double bits = 0;
+        for (int j = i; j < limbs && j < i + gadget->digit_limbs; j++) {
+            bits += nn_draft_limb_bits(draft, j);
+        }
+        largest = fmax(largest, bits);
+    }
+    return draft->log2_n - 0.5 + log2(ERROR_VARIANCE / 12 * limbs) / 2 +
+           largest - gadget->specials * gadget->special_bits;
+}
+
+/* Nanoseconds of step k with a gadget: remembered, since few different shapes
+ * come up again and again. */
+static double step_ns(const nn_draft *draft, const nn_search *search, int k,
+                      const nn_draft_gadget *gadget)
+{
+    const nn_slot_shape shape =
+        shape_with(draft, search, k, gadget->digit_limbs, gadget->specials);
+    uint64_t key = (uint64_t)k + 1;
+    key = key << 7 | (uint64_t)shape.gadget.limbs;
+    key = key << 7 | (uint64_t)shape.kept;
+    key = key << 7 | (uint64_t)gadget->digit_limbs;
+    key = key << 7 | (uint64_t)gadget->specials;
+    key = key << 1 | shape.late;
+    nn_slot_memo *memo =
+        &search->memo[key * UINT64_C(0x9e3779b97f4a7c15) >> 52];
+    if (memo->key != key) {
+        *memo = (nn_slot_memo){
+            key, nn_slot_step_ns(&search->cost, &shape, &search->slots->step[k],
+                                 search->facts[k].kind, search->memory_bytes)};
+    }
+    return memo->ns;
+}
+
 /* Nanoseconds of a segment's steps with a gadget. */
 static double segment_ns(const nn_draft *draft, const nn_search *search,
                          int segment, const nn_draft_gadget *gadget)
@@ -92,11 +132,7 @@ static double segment_ns(const nn_draft *draft, const nn_search *search,
     double ns = 0;
     for (int k = 0; k < search->n_steps; k++) {
         if (nn_slot_segment_of(draft, k) == segment) {
-            const nn_slot_shape shape = shape_with(
-                draft, search, k, gadget->digit_limbs, gadget->specials);
-            ns +=
-                nn_slot_step_ns(&search->cost, &shape, &search->slots->step[k],
-                                search->facts[k].kind, search->memory_bytes);
+            ns += step_ns(draft, search, k, gadget);
         }
     }
     return ns;
@@ -124,8 +160,8 @@ static void consider(const nn_draft *draft, const nn_search *search,
     }
     const nn_draft_gadget gadget = {
         .digit_limbs = digit_limbs, .specials = specials, .special_bits = each};
-    const double noise = fmax(log2(key_variance(draft, at->limbs, &gadget)) / 2,
-                              draft->key_bits);
+    const double noise =
+        fmax(key_noise_bits(draft, at->limbs, &gadget), draft->key_bits);
     if (noise > *best_noise) {
         return;
     }

@@ -48,7 +48,15 @@ static void swap(hunt *h)
     h->next = t;
 }
 
-/* Compiles a program (costs NULL: by a guess) and searches drafts for it. */
+/* Makes a program the one that drafts are judged by. */
+static void judge_by(hunt *h, const attempt *a)
+{
+    h->search.slots = &a->program;
+    memset(h->search.memo, 0, NN_SLOT_MEMOS * sizeof(*h->search.memo));
+}
+
+/* Compiles a program by a guess and searches drafts for it, or, with costs, by
+ * those of the best drafts so far, which then start the search. */
 static sotto_status try_program(hunt *h, int log2_n,
                                 const nn_single_costs *costs, sotto_error *err)
 {
@@ -63,9 +71,15 @@ static sotto_status try_program(hunt *h, int log2_n,
     a->n_drafts = 0;
     SOTTO_TRY(nn_single_compile(&a->single, h->search.network, &options, err));
     nn_slot_survey(&a->program, a->single);
-    h->search.slots = &a->program;
-    return nn_draft_search(a->draft, &a->n_drafts, &h->search, log2_n, log2_n,
-                           err);
+    judge_by(h, a);
+    if (costs == NULL) {
+        return nn_draft_search(a->draft, &a->n_drafts, &h->search, log2_n,
+                               log2_n, err);
+    }
+    memcpy(a->draft, h->best->draft, sizeof(a->draft));
+    a->n_drafts = h->best->n_drafts;
+    nn_draft_refine(a->draft, &a->n_drafts, &h->search);
+    return SOTTO_OK;
 }
 
 /* Costs of all steps in a draft. */
@@ -76,7 +90,7 @@ static sotto_status costs_of(nn_single_costs **costs, hunt *h,
     if (*costs == NULL) {
         return sotto_fail(err, SOTTO_ERR_MEMORY, "plan: out of memory");
     }
-    h->search.slots = &from->program;
+    judge_by(h, from);
     for (int k = 0; k < h->search.n_steps; k++) {
         const nn_slot_shape shape =
             nn_slot_shape_of(from->draft, &h->search, k);
@@ -104,31 +118,40 @@ static bool goes_on(sotto_status status)
     return status == SOTTO_ERR_LEVEL || status == SOTTO_ERR_UNSUPPORTED;
 }
 
-/* The best attempt in one ring, from a guess on; next and best may be the
- * caller's of another ring: the better stays. */
+/* Whether the network would fit a ring if linear maps took nothing but their
+ * level: what does not is not worth compiling for. */
+static bool may_fit(hunt *h, int log2_n)
+{
+    attempt *a = h->next;
+    a->program = (nn_slot_program){.n_inputs = 1};
+    for (int k = 0; k < h->search.n_steps; k++) {
+        a->program.step[k] =
+            (nn_slot_facts){.n_in = 1, .n_out = 1, .spread = 1, .area = 1};
+    }
+    judge_by(h, a);
+    h->search.any = true;
+    const sotto_status status = nn_draft_search(
+        a->draft, &a->n_drafts, &h->search, log2_n, log2_n, NULL);
+    h->search.any = false;
+    return status == SOTTO_OK;
+}
+
+/* Tries one ring; the better of this and the best so far stays. */
 static sotto_status search_ring(hunt *h, int log2_n, sotto_error *err)
 {
     SOTTO_TRY(try_program(h, log2_n, NULL, err));
-    double before = HUGE_VAL;
-    for (int round = 0; round < MAX_ROUNDS; round++) {
-        const double now = price(h->next);
+    for (int round = 0; price(h->next) < price(h->best); round++) {
         nn_single_costs *costs = NULL;
-        if (now < price(h->best)) {
-            swap(h);
-        }
-        if (now >= before) {
+        swap(h);
+        if (round == MAX_ROUNDS) {
             break;
         }
-        before = now;
         SOTTO_TRY(costs_of(&costs, h, h->best, err));
         const sotto_status status = try_program(h, log2_n, costs, err);
         sotto_free(costs);
         if (status != SOTTO_OK) {
             return goes_on(status) ? SOTTO_OK : status;
         }
-    }
-    if (price(h->next) < price(h->best)) {
-        swap(h);
     }
     return SOTTO_OK;
 }
@@ -154,6 +177,9 @@ static sotto_status search_rings(hunt *h, int first, int last, sotto_error *err)
             (log2_n > h->best->draft->log2_n + 1 || !is_crowded(h->best))) {
             break;
         }
+        if (!found && log2_n < last && !may_fit(h, log2_n)) {
+            continue;
+        }
         status = search_ring(h, log2_n, err);
         if (status != SOTTO_OK && !goes_on(status)) {
             return status;
@@ -171,7 +197,7 @@ static sotto_status fit_keys(nn_plan *plan, hunt *h, int first, int last,
     sotto_status status = SOTTO_OK;
     for (int round = 0; round < MAX_KEY_ROUNDS; round++) {
         SOTTO_TRY(search_rings(h, first, last, err));
-        h->search.slots = &h->best->program;
+        judge_by(h, h->best);
         status = nn_slot_realise(plan, h->best->draft, &h->search,
                                  h->best->single, err);
         const double bytes = nn_slot_key_bytes(plan);
@@ -220,13 +246,14 @@ sotto_status nn_slot_make(nn_plan *plan, const nn_search *search,
               .key_seconds = KEY_SECONDS};
     sotto_status status = SOTTO_ERR_MEMORY;
     h.search.memory_bytes = (double)options->memory_bytes;
-    if (h.best == NULL || h.next == NULL) {
+    h.search.memo = sotto_calloc(NN_SLOT_MEMOS, sizeof(*h.search.memo));
+    if (h.best == NULL || h.next == NULL || h.search.memo == NULL) {
         (void)sotto_fail(err, status, "plan: out of memory");
     } else {
         status = fit_keys(plan, &h, first, last, err);
     }
     if (status == SOTTO_OK) {
-        h.search.slots = &h.best->program;
+        judge_by(&h, h.best);
         nn_plan_set_choices(plan, h.best->draft, h.best->n_drafts, &h.search);
         status = set_errors(plan, &h, err);
     }
@@ -237,5 +264,6 @@ sotto_status nn_slot_make(nn_plan *plan, const nn_search *search,
         }
         sotto_free(a);
     }
+    sotto_free(h.search.memo);
     return status;
 }
