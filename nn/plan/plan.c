@@ -215,13 +215,13 @@ sotto_status nn_plan_walk(nn_plan *plan, const nn_network *network,
 static sotto_status verify_shape(const nn_plan *plan, const nn_network *network,
                                  sotto_error *err)
 {
-    if (plan->n_inputs != network->n_inputs ||
-        plan->n_outputs != network->n_outputs ||
+    const size_t pixels = nn_shape_size(&plan->input_shape);
+    if (pixels != network->n_inputs || plan->n_outputs != network->n_outputs ||
         (size_t)plan->n_steps != network->n_steps) {
         return sotto_fail(err, SOTTO_ERR_MISMATCH,
                           "the plan has %zu inputs, %d steps, %zu outputs; the "
                           "model %zu, %zu, %zu: they do not belong together",
-                          plan->n_inputs, plan->n_steps, plan->n_outputs,
+                          pixels, plan->n_steps, plan->n_outputs,
                           network->n_inputs, network->n_steps,
                           network->n_outputs);
     }
@@ -296,6 +296,9 @@ sotto_status nn_plan_verify(const nn_plan *plan, const nn_network *network,
         }
     }
     sotto_free(copy);
+    if (status == SOTTO_OK && plan->packing == NN_PACKING_SINGLE) {
+        return nn_plan_verify_slots(plan, network, err);
+    }
     for (size_t k = 0; status == SOTTO_OK && k < network->n_steps; k++) {
         if (plan->step[k].kind == NN_STEP_AFFINE) {
             status = verify_weights(plan, network, k, err);
@@ -329,7 +332,10 @@ static uint64_t tensor_bytes(const nn_plan *plan, const rlwe_context *context,
                              size_t k)
 {
     const size_t before = k == 0 ? 0 : k - 1;
-    const uint64_t n = k == 0 ? plan->n_inputs : plan->step[before].n_elements;
+    const uint64_t n = plan->packing == NN_PACKING_SINGLE
+                           ? nn_plan_layout(plan, k)->n_cts
+                       : k == 0 ? plan->n_inputs
+                                : plan->step[before].n_elements;
     const bool switched = k > 0 && plan->step[before].relinearise;
     const int components = nn_plan_tensor_components(plan, k) + switched;
     return n * (uint64_t)components * sizeof(uint64_t) *

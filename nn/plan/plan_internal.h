@@ -21,6 +21,12 @@ sotto_status nn_plan_derive(nn_plan *plan, const nn_network *network, size_t k,
 sotto_status nn_plan_walk(nn_plan *plan, const nn_network *network,
                           sotto_error *err) SOTTO_MUST_CHECK;
 
+/* Checks what single packing adds: programs, keys and gadgets.
+ * error: SOTTO_ERR_MISMATCH. */
+sotto_status nn_plan_verify_slots(const nn_plan *plan,
+                                  const nn_network *network,
+                                  sotto_error *err) SOTTO_MUST_CHECK;
+
 /* log2 of the modulus of a level. */
 double nn_plan_log2_q(const nn_plan *plan, int level);
 

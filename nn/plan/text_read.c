@@ -219,21 +219,59 @@ static void get_params(text_in *in, rlwe_params_literal *p)
     end_line(in);
 }
 
+/* A shape; returns its number of elements. */
+static size_t get_shape(text_in *in, nn_shape *shape)
+{
+    size_t n = 1;
+    *shape = (nn_shape){.rank = (int)whole(in, 1, NN_MAX_RANK)};
+    for (int i = 0; in->ok && i < shape->rank; i++) {
+        shape->dim[i] = whole(in, 1, NN_MAX_ELEMENTS);
+        n *= shape->dim[i];
+        if (n > NN_MAX_ELEMENTS) {
+            bad(in, "a smaller shape");
+            n = 1;
+        }
+    }
+    return n;
+}
+
+/* The rest of the line as a layout of a tensor. */
+static void get_layout(text_in *in, nn_layout *layout, const nn_shape *shape,
+                       int log2_slots)
+{
+    char text[NN_LAYOUT_TEXT_BYTES];
+    size_t n = 0;
+    if (in->ok && in->at < in->len && in->text[in->at] == ' ') {
+        in->at++;
+    }
+    while (in->ok && in->at < in->len && in->text[in->at] != '\n') {
+        if (n + 1 == sizeof(text)) {
+            bad(in, "a shorter layout");
+            break;
+        }
+        text[n++] = in->text[in->at++];
+    }
+    text[n] = '\0';
+    if (in->ok &&
+        (nn_layout_parse(layout, shape, log2_slots, text, NULL) != SOTTO_OK ||
+         ((uint64_t)layout->n_cts << log2_slots) > NN_LAYOUT_MAX_ADDRESSES)) {
+        bad(in, "a layout");
+        *layout = (nn_layout){.shape = *shape, .n_cts = 1};
+    }
+    end_line(in);
+}
+
 static void get_input(text_in *in, nn_plan *plan)
 {
     keyword(in, "input");
-    plan->input_shape.rank = (int)whole(in, 1, NN_MAX_RANK);
-    plan->n_inputs = 1;
-    for (int i = 0; in->ok && i < plan->input_shape.rank; i++) {
-        const uint64_t d = whole(in, 1, NN_MAX_ELEMENTS);
-        plan->input_shape.dim[i] = d;
-        plan->n_inputs *= d;
-        if (plan->n_inputs > NN_MAX_ELEMENTS) {
-            bad(in, "a smaller input");
-            plan->n_inputs = 1;
-        }
-    }
+    plan->n_inputs = get_shape(in, &plan->input_shape);
     end_line(in);
+    if (plan->packing == NN_PACKING_SINGLE) {
+        keyword(in, "input_layout");
+        get_layout(in, &plan->input_layout, &plan->input_shape,
+                   plan->params.log2_n - 1);
+        plan->n_inputs = plan->input_layout.n_cts;
+    }
     plan->input_scale = real_line(in, "input_scale", 1, 0x1p300);
     keyword(in, "input_range");
     plan->input_min = real(in, -0x1p60, 0x1p60);
@@ -248,14 +286,10 @@ static void get_input(text_in *in, nn_plan *plan)
     end_line(in);
 }
 
-static void get_step(text_in *in, nn_plan_step *s, int n_levels)
+/* What batch packing says of a step. */
+static void get_batch_step(text_in *in, nn_plan_step *s, int n_levels)
 {
     char token[TOKEN_BYTES];
-    keyword(in, "step");
-    s->kind = either(in, "affine", "square") ? NN_STEP_AFFINE : NN_STEP_SQUARE;
-    word(in, token);
-    snprintf(s->name, sizeof(s->name), "%.*s", NN_PLAN_NAME_BYTES - 1, token);
-    s->n_elements = whole(in, 1, NN_MAX_ELEMENTS);
     keyword(in, "bits");
     s->weight_bits = (int)whole(in, 0, 40);
     keyword(in, "relinearise");
@@ -269,6 +303,54 @@ static void get_step(text_in *in, nn_plan_step *s, int n_levels)
     s->level = (int)whole(in, 0, (uint64_t)n_levels - 1);
     keyword(in, "components");
     s->n_components = (int)whole(in, RLWE_MIN_COMPONENTS, RLWE_MAX_COMPONENTS);
+}
+
+/* What single packing says of a step, but for the layout. */
+static void get_single_step(text_in *in, nn_plan_step *s,
+                            const rlwe_params_literal *params)
+{
+    const uint64_t slots = (uint64_t)1 << (params->log2_n - 1);
+    nn_single_choice *c = &s->slots.choice;
+    s->n_components = RLWE_MIN_COMPONENTS;
+    s->relinearise = s->kind == NN_STEP_SQUARE;
+    if (s->kind == NN_STEP_AFFINE) {
+        keyword(in, "fold");
+        c->fold = (uint32_t)whole(in, 1, slots);
+        keyword(in, "split");
+        c->split = (uint32_t)whole(in, 1, slots);
+        keyword(in, "shift");
+        c->shift = (uint32_t)whole(in, 0, slots - 1);
+        keyword(in, "pool");
+        c->pool[0] = (uint32_t)whole(in, 1, slots);
+        c->pool[1] = (uint32_t)whole(in, 1, slots);
+        keyword(in, "folds");
+        s->slots.late_folds = either(in, "late", "early");
+    }
+    keyword(in, "gadget");
+    s->slots.gadget =
+        minus_one(in) ? -1 : (int)whole(in, 0, RLWE_MAX_GADGETS - 1);
+    if (s->slots.gadget >= params->n_gadgets) {
+        bad(in, "a gadget that exists");
+    }
+    keyword(in, "level");
+    s->level = (int)whole(in, 0, (uint64_t)params->n_levels - 1);
+}
+
+/* before: the layout of the tensor before, in single packing. */
+static void get_step(text_in *in, nn_plan *plan, nn_plan_step *s,
+                     const nn_layout *before)
+{
+    char token[TOKEN_BYTES];
+    keyword(in, "step");
+    s->kind = either(in, "affine", "square") ? NN_STEP_AFFINE : NN_STEP_SQUARE;
+    word(in, token);
+    snprintf(s->name, sizeof(s->name), "%.*s", NN_PLAN_NAME_BYTES - 1, token);
+    s->n_elements = whole(in, 1, NN_MAX_ELEMENTS);
+    if (plan->packing == NN_PACKING_SINGLE) {
+        get_single_step(in, s, &plan->params);
+    } else {
+        get_batch_step(in, s, plan->params.n_levels);
+    }
     keyword(in, "scale");
     s->scale = real(in, 0x1p-20, 0x1p1000);
     keyword(in, "range");
@@ -278,13 +360,28 @@ static void get_step(text_in *in, nn_plan_step *s, int n_levels)
     keyword(in, "seconds");
     s->seconds = real(in, 0, MAX_SECONDS);
     end_line(in);
+    if (plan->packing != NN_PACKING_SINGLE) {
+        return;
+    }
+    s->slots.choice.layout = *before;
+    if (s->kind == NN_STEP_AFFINE) {
+        nn_shape shape;
+        keyword(in, "layout");
+        if (get_shape(in, &shape) != s->n_elements) {
+            bad(in, "a shape of as many elements as the step makes");
+        }
+        get_layout(in, &s->slots.choice.layout, &shape,
+                   plan->params.log2_n - 1);
+    }
 }
 
 static void get_steps(text_in *in, nn_plan *plan)
 {
     plan->n_steps = (int)whole_line(in, "steps", 1, NN_PLAN_MAX_STEPS);
     for (int k = 0; in->ok && k < plan->n_steps; k++) {
-        get_step(in, &plan->step[k], plan->params.n_levels);
+        get_step(in, plan, &plan->step[k],
+                 k == 0 ? &plan->input_layout
+                        : &plan->step[k - 1].slots.choice.layout);
     }
     plan->n_keys = (int)whole_line(in, "keys", 0, NN_PLAN_MAX_KEYS);
     for (int i = 0; in->ok && i < plan->n_keys; i++) {
@@ -323,9 +420,9 @@ static void get_plan(text_in *in, nn_plan *plan)
     keyword(in, "1");
     end_line(in);
     keyword(in, "packing");
-    keyword(in, "batch");
+    plan->packing =
+        either(in, "single", "batch") ? NN_PACKING_SINGLE : NN_PACKING_BATCH;
     end_line(in);
-    plan->packing = NN_PACKING_BATCH;
     plan->images = whole_line(in, "images", 1, NN_PLAN_MAX_IMAGES);
     get_params(in, &plan->params);
     get_input(in, plan);
@@ -343,7 +440,11 @@ static void get_plan(text_in *in, nn_plan *plan)
     plan->read_seconds = real_line(in, "read_seconds", 0, MAX_SECONDS);
     get_costs(in, plan);
     get_hex(in, "model", plan->model_id);
-    if (in->ok && plan->step[plan->n_steps - 1].n_elements != plan->n_outputs) {
+    if (in->ok &&
+        (plan->step[plan->n_steps - 1].n_elements != plan->n_outputs ||
+         (plan->packing == NN_PACKING_SINGLE &&
+          nn_shape_size(&nn_plan_layout(plan, (size_t)plan->n_steps)->shape) !=
+              plan->n_outputs))) {
         bad(in, "a last step that makes the outputs");
     }
 }

@@ -87,13 +87,25 @@ static void put_params(text_out *out, const rlwe_params_literal *p)
     put(out, "public %d\n", p->has_public ? p->public_special : -1);
 }
 
+static void put_shape(text_out *out, const nn_shape *shape)
+{
+    put(out, " %d", shape->rank);
+    for (int i = 0; i < shape->rank; i++) {
+        put(out, " %zu", shape->dim[i]);
+    }
+}
+
 static void put_input(text_out *out, const nn_plan *plan)
 {
-    put(out, "input %d", plan->input_shape.rank);
-    for (int i = 0; i < plan->input_shape.rank; i++) {
-        put(out, " %zu", plan->input_shape.dim[i]);
+    put(out, "input");
+    put_shape(out, &plan->input_shape);
+    put(out, "\n");
+    if (plan->packing == NN_PACKING_SINGLE) {
+        char text[NN_LAYOUT_TEXT_BYTES];
+        put(out, "input_layout %s\n",
+            nn_layout_text(text, &plan->input_layout));
     }
-    put(out, "\ninput_scale %a\n", plan->input_scale);
+    put(out, "input_scale %a\n", plan->input_scale);
     put(out, "input_range %a %a\n", plan->input_min, plan->input_max);
     put(out, "normalise %d", plan->n_mean);
     for (int i = 0; i < plan->n_mean; i++) {
@@ -109,17 +121,51 @@ static const char *relinearise_word(const nn_plan_step *step)
                                     : "no";
 }
 
+static void put_batch_step(text_out *out, const nn_plan_step *s)
+{
+    put(out, " bits %d relinearise %s level %d components %d scale %a",
+        s->weight_bits, relinearise_word(s), s->level, s->n_components,
+        s->scale);
+}
+
+static void put_single_step(text_out *out, const nn_plan_step *s)
+{
+    const nn_single_choice *c = &s->slots.choice;
+    if (s->kind == NN_STEP_AFFINE) {
+        put(out,
+            " fold %" PRIu32 " split %" PRIu32 " shift %" PRIu32
+            " pool %" PRIu32 " %" PRIu32 " folds %s",
+            c->fold, c->split, c->shift, c->pool[0], c->pool[1],
+            s->slots.late_folds ? "late" : "early");
+    }
+    put(out, " gadget %d level %d scale %a", s->slots.gadget, s->level,
+        s->scale);
+}
+
+static void put_step(text_out *out, const nn_plan *plan, const nn_plan_step *s)
+{
+    put(out, "step %s %s %zu", s->kind == NN_STEP_AFFINE ? "affine" : "square",
+        s->name, s->n_elements);
+    if (plan->packing == NN_PACKING_SINGLE) {
+        put_single_step(out, s);
+    } else {
+        put_batch_step(out, s);
+    }
+    put(out, " range %a error %a seconds %a\n", s->range, s->he_error,
+        s->seconds);
+    if (plan->packing == NN_PACKING_SINGLE && s->kind == NN_STEP_AFFINE) {
+        char text[NN_LAYOUT_TEXT_BYTES];
+        put(out, "layout");
+        put_shape(out, &s->slots.choice.layout.shape);
+        put(out, " %s\n", nn_layout_text(text, &s->slots.choice.layout));
+    }
+}
+
 static void put_steps(text_out *out, const nn_plan *plan)
 {
     put(out, "steps %d\n", plan->n_steps);
     for (int k = 0; k < plan->n_steps; k++) {
-        const nn_plan_step *s = &plan->step[k];
-        put(out,
-            "step %s %s %zu bits %d relinearise %s level %d components %d "
-            "scale %a range %a error %a seconds %a\n",
-            s->kind == NN_STEP_AFFINE ? "affine" : "square", s->name,
-            s->n_elements, s->weight_bits, relinearise_word(s), s->level,
-            s->n_components, s->scale, s->range, s->he_error, s->seconds);
+        put_step(out, plan, &plan->step[k]);
     }
     put(out, "keys %d\n", plan->n_keys);
     for (int i = 0; i < plan->n_keys; i++) {
@@ -145,7 +191,8 @@ static void put_costs(text_out *out, const nn_plan *plan)
 
 static void put_plan(text_out *out, const nn_plan *plan)
 {
-    put(out, "sotto-plan 1\npacking batch\n");
+    put(out, "sotto-plan 1\npacking %s\n",
+        plan->packing == NN_PACKING_SINGLE ? "single" : "batch");
     put(out, "images %" PRIu64 "\n", plan->images);
     put_params(out, &plan->params);
     put_input(out, plan);
