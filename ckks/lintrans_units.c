@@ -11,9 +11,7 @@ static void to_coefficients(const ckks_lintrans_run *r, uint64_t *y,
                             const uint64_t *x, const rns_converter *converter,
                             int i)
 {
-    const rns_limb *limb = modulus_of(r, &converter->from, i);
-    memcpy(y, x, r->ring->ring.n * sizeof *y);
-    limb->kernels.inverse(y, limb->table, converter->scale_in[i]);
+    rns_scale_limb(converter, r->ring, y, x, i);
 }
 
 /* unit = lifted · limbs + place in the order of digits */

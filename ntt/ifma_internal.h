@@ -28,8 +28,10 @@ void ntt_forward_first_ifma(uint64_t *a, const ntt_table *table);
 void ntt_forward_part_ifma(uint64_t *a, const ntt_table *table, size_t part,
                            const uint64_t *const soon[2]);
 
-/* inverse_ifma.c: ntt_kernels.inverse. */
+/* inverse_ifma.c: ntt_kernels.inverse, inverse_raised. */
 void ntt_inverse_ifma(uint64_t *a, const ntt_table *table, uint64_t scale);
+void ntt_inverse_raised_ifma(uint64_t *y, const uint64_t *x,
+                             const ntt_table *table, uint64_t scale);
 
 /* sums_ifma.c: ntt_kernels.inner_product, inner_product_turned. */
 void ntt_inner_product_ifma(uint64_t *r0, uint64_t *r1,

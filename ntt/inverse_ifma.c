@@ -34,8 +34,17 @@ typedef struct run {
     ifma_twiddles twiddles;
     vec offset[3]; /* o of three layers: 4q, 8q, 16q; wide moduli: 2q */
     scaling scale;
+    vec half;           /* (q - 1)/2 */
+    const uint64_t *in; /* what the first layers read */
     size_t n;
 } run;
+
+/* What follows the layers of a pass. */
+typedef enum pass_kind {
+    INNER, /* another pass */
+    TOP,   /* nothing: values are canonical */
+    RAISED /* the same, with (q - 1)/2 added */
+} pass_kind;
 
 /* Four butterflies u, v -> u + v, (u - v + o)·w on some vectors, with v `gap`
  * vectors behind u; those from number `start` on, step by step as in
@@ -75,31 +84,37 @@ static IFMA_INLINE void layer_by(vec *x, size_t gap, size_t start,
 }
 
 /* The topmost layer, four butterflies as above: u + v and u - v + o times their
- * factors, canonical. */
+ * factors, canonical; or raised: from (h-q, h+q), h = (q-1)/2. */
 static IFMA_INLINE void layer_top(vec *x, size_t gap, size_t start,
-                                  const run *r, vec o, const ifma_field *f)
+                                  const run *r, vec o, const ifma_field *f,
+                                  pass_kind kind)
 {
     const scaling *s = &r->scale;
     const vec sum[2] = {vec_set(s->sum[0]), vec_set(s->sum[1])};
     const vec product[2] = {vec_set(s->product[0]), vec_set(s->product[1])};
+    const vec start_at = kind == RAISED ? r->half : vec_zero();
     UNROLL
     for (size_t i = start; i < start + 4; i++) {
         const vec u = vec_add(x[i], x[i + gap]);
         const vec v = vec_sub_as_is(vec_add(x[i], o), x[i + gap]);
-        x[i] = ifma_turn(vec_zero(), u, sum[0], sum[1], f);
-        x[i + gap] = ifma_turn(vec_zero(), v, product[0], product[1], f);
+        x[i] = ifma_turn(start_at, u, sum[0], sum[1], f);
+        x[i + gap] = ifma_turn(start_at, v, product[0], product[1], f);
     }
     UNROLL
     for (size_t i = start; i < start + 4; i++) {
         x[i] = vec_lift(x[i], f->q);
         x[i + gap] = vec_lift(x[i + gap], f->q);
+        if (kind == RAISED) {
+            x[i] = vec_correct(x[i], f->q);
+            x[i + gap] = vec_correct(x[i + gap], f->q);
+        }
     }
 }
 
 /* Two layers of the block of a node, 4·part values long, on two vectors of each
  * part at a time. */
 static IFMA_INLINE void pass_4(uint64_t *a, size_t node, size_t part,
-                               const run *r, int is_top, int is_wide)
+                               const run *r, pass_kind kind, int is_wide)
 {
     const ifma_field f = r->field;
     const uint64_t *top = r->twiddles.top;
@@ -110,12 +125,12 @@ static IFMA_INLINE void pass_4(uint64_t *a, size_t node, size_t part,
             x[i] = vec_load(a + i / 2 * part + i % 2 * 8 + j);
         }
         layer_by(x, 2, 0, top + 4 * node, r->offset[0], &f, is_wide);
-        if (is_top) {
-            layer_top(x, 4, 0, r, r->offset[1], &f);
+        if (kind != INNER) {
+            layer_top(x, 4, 0, r, r->offset[1], &f, kind);
         } else {
             layer_by(x, 4, 0, top + 2 * node, r->offset[1], &f, is_wide);
         }
-        if (!is_top && !is_wide) {
+        if (kind == INNER && !is_wide) {
             x[0] = ifma_shrink(x[0], &f);
             x[1] = ifma_shrink(x[1], &f);
         }
@@ -140,7 +155,7 @@ static IFMA_INLINE void layer_third(vec x[8], const uint64_t *pair,
 
 /* Three layers of eight values a part apart; a block of 8·part values. */
 static IFMA_INLINE void pass_8(uint64_t *a, size_t node, size_t part,
-                               const run *r, int is_top, int is_wide)
+                               const run *r, pass_kind kind, int is_wide)
 {
     const ifma_field f = r->field;
     const uint64_t *top = r->twiddles.top;
@@ -152,8 +167,8 @@ static IFMA_INLINE void pass_8(uint64_t *a, size_t node, size_t part,
         }
         layer_by(x, 1, 0, top + 8 * node, r->offset[0], &f, is_wide);
         layer_by(x, 2, 0, top + 4 * node, r->offset[1], &f, is_wide);
-        if (is_top) {
-            layer_top(x, 4, 0, r, r->offset[2], &f);
+        if (kind != INNER) {
+            layer_top(x, 4, 0, r, r->offset[2], &f, kind);
         } else {
             layer_third(x, top + 2 * node, r, &f, is_wide);
         }
@@ -181,7 +196,7 @@ static IFMA_INLINE void three_layers(vec x[8], vec y[8], const uint64_t *one[2],
 /* Four layers of sixteen values a part apart; a block of 16·part values. After
  * three, narrow values are below 2q (0, 4 … 7 of each half) or 4q (1, 2, 3). */
 static IFMA_INLINE void pass_16(uint64_t *a, size_t node, size_t part,
-                                const run *r, int is_top, int is_wide)
+                                const run *r, pass_kind kind, int is_wide)
 {
     const ifma_field f = r->field;
     const uint64_t *top = r->twiddles.top;
@@ -197,13 +212,13 @@ static IFMA_INLINE void pass_16(uint64_t *a, size_t node, size_t part,
         three_layers(x, x + 8, one, two, four, r, &f, is_wide);
         UNROLL
         for (size_t i = 0; i < 8; i += 4) {
-            if (is_top) {
-                layer_top(x, 8, i, r, r->offset[0], &f);
+            if (kind != INNER) {
+                layer_top(x, 8, i, r, r->offset[0], &f, kind);
             } else {
                 layer_by(x, 8, i, top + 2 * node, r->offset[0], &f, is_wide);
             }
         }
-        if (!is_top && !is_wide) {
+        if (kind == INNER && !is_wide) {
             UNROLL
             for (size_t i = 1; i < 4; i++) {
                 x[i] = vec_correct(x[i], r->offset[0]);
@@ -281,12 +296,13 @@ static IFMA_INLINE void first(uint64_t *a, size_t block, size_t count,
 {
     const ifma_field f = r->field;
     const uint64_t *record = r->twiddles.record + block * IFMA_RECORD_WORDS;
+    const uint64_t *in = r->in + block * IFMA_BLOCK;
     for (size_t b = 0; b < count; b += 2) {
         vec x[8], y[8];
         UNROLL
         for (size_t i = 0; i < 8; i++) {
-            x[i] = vec_load(a + 8 * i);
-            y[i] = vec_load(a + IFMA_BLOCK + 8 * i);
+            x[i] = vec_load(in + 8 * i);
+            y[i] = vec_load(in + IFMA_BLOCK + 8 * i);
         }
         first_six(x, y, record, r, &f, is_wide);
         UNROLL
@@ -295,6 +311,7 @@ static IFMA_INLINE void first(uint64_t *a, size_t block, size_t count,
             vec_store(a + IFMA_BLOCK + 8 * i, y[i]);
         }
         a += 2 * IFMA_BLOCK;
+        in += 2 * IFMA_BLOCK;
         record += 2 * IFMA_RECORD_WORDS;
     }
 }
@@ -307,26 +324,33 @@ typedef struct passes {
     void (*first)(uint64_t *a, size_t block, size_t count, const run *r);
     pass *next[3]; /* of any pass but the topmost: two, three, four layers */
     pass *top[3];
+    pass *raised[3]; /* the topmost, of a raised transform */
 } passes;
 
-#define DEFINE_PASS(name, layers, part, is_top, is_wide)                       \
+#define DEFINE_PASS(name, layers, part, kind, is_wide)                         \
     static void name(uint64_t *a, size_t node, size_t len, const run *r)       \
     {                                                                          \
         (void)len;                                                             \
-        layers(a, node, part, r, is_top, is_wide);                             \
+        layers(a, node, part, r, kind, is_wide);                               \
     }
-DEFINE_PASS(narrow_4, pass_4, IFMA_BLOCK, 0, 0)
-DEFINE_PASS(narrow_8, pass_8, len / 8, 0, 0)
-DEFINE_PASS(narrow_16, pass_16, IFMA_BLOCK, 0, 0)
-DEFINE_PASS(narrow_top_4, pass_4, IFMA_BLOCK, 1, 0)
-DEFINE_PASS(narrow_top_8, pass_8, len / 8, 1, 0)
-DEFINE_PASS(narrow_top_16, pass_16, IFMA_BLOCK, 1, 0)
-DEFINE_PASS(wide_4, pass_4, IFMA_BLOCK, 0, 1)
-DEFINE_PASS(wide_8, pass_8, len / 8, 0, 1)
-DEFINE_PASS(wide_16, pass_16, IFMA_BLOCK, 0, 1)
-DEFINE_PASS(wide_top_4, pass_4, IFMA_BLOCK, 1, 1)
-DEFINE_PASS(wide_top_8, pass_8, len / 8, 1, 1)
-DEFINE_PASS(wide_top_16, pass_16, IFMA_BLOCK, 1, 1)
+DEFINE_PASS(narrow_4, pass_4, IFMA_BLOCK, INNER, 0)
+DEFINE_PASS(narrow_8, pass_8, len / 8, INNER, 0)
+DEFINE_PASS(narrow_16, pass_16, IFMA_BLOCK, INNER, 0)
+DEFINE_PASS(narrow_top_4, pass_4, IFMA_BLOCK, TOP, 0)
+DEFINE_PASS(narrow_raised_4, pass_4, IFMA_BLOCK, RAISED, 0)
+DEFINE_PASS(narrow_top_8, pass_8, len / 8, TOP, 0)
+DEFINE_PASS(narrow_raised_8, pass_8, len / 8, RAISED, 0)
+DEFINE_PASS(narrow_top_16, pass_16, IFMA_BLOCK, TOP, 0)
+DEFINE_PASS(narrow_raised_16, pass_16, IFMA_BLOCK, RAISED, 0)
+DEFINE_PASS(wide_4, pass_4, IFMA_BLOCK, INNER, 1)
+DEFINE_PASS(wide_8, pass_8, len / 8, INNER, 1)
+DEFINE_PASS(wide_16, pass_16, IFMA_BLOCK, INNER, 1)
+DEFINE_PASS(wide_top_4, pass_4, IFMA_BLOCK, TOP, 1)
+DEFINE_PASS(wide_raised_4, pass_4, IFMA_BLOCK, RAISED, 1)
+DEFINE_PASS(wide_top_8, pass_8, len / 8, TOP, 1)
+DEFINE_PASS(wide_raised_8, pass_8, len / 8, RAISED, 1)
+DEFINE_PASS(wide_top_16, pass_16, IFMA_BLOCK, TOP, 1)
+DEFINE_PASS(wide_raised_16, pass_16, IFMA_BLOCK, RAISED, 1)
 #undef DEFINE_PASS
 
 static void narrow_first(uint64_t *a, size_t block, size_t count, const run *r)
@@ -342,13 +366,16 @@ static void wide_first(uint64_t *a, size_t block, size_t count, const run *r)
 static const passes narrow_passes = {
     narrow_first,
     {narrow_4, narrow_8, narrow_16},
-    {narrow_top_4, narrow_top_8, narrow_top_16}};
-static const passes wide_passes = {wide_first,
-                                   {wide_4, wide_8, wide_16},
-                                   {wide_top_4, wide_top_8, wide_top_16}};
+    {narrow_top_4, narrow_top_8, narrow_top_16},
+    {narrow_raised_4, narrow_raised_8, narrow_raised_16}};
+static const passes wide_passes = {
+    wide_first,
+    {wide_4, wide_8, wide_16},
+    {wide_top_4, wide_top_8, wide_top_16},
+    {wide_raised_4, wide_raised_8, wide_raised_16}};
 
-/* All layers of the block of a node, len values long, by p; kind is p->next or
- * p->top. */
+/* All layers of the block of a node, len values long, by p; kind is p->next
+ * p->top or p->raised. */
 static void ascend(uint64_t *a, size_t node, size_t len, const run *r,
                    const passes *p, pass *const *kind)
 {
@@ -376,23 +403,47 @@ static scaling scaling_of(const ntt_table *table, uint64_t scale)
                      {product, product * inverse & IFMA_LOW_BITS}};
 }
 
+static run run_of(const ntt_table *table, const uint64_t *in, uint64_t scale)
+{
+    const uint64_t q = table->mod.q;
+    const int is_narrow = ifma_is_narrow(table);
+    return (run){.field = ifma_field_of(&table->mod),
+                 .twiddles = ifma_twiddles_of(table, 1),
+                 .offset = {vec_set((is_narrow ? 4 : 2) * q),
+                            vec_set((is_narrow ? 8 : 2) * q),
+                            vec_set((is_narrow ? 16 : 2) * q)},
+                 .scale = scaling_of(table, scale),
+                 .half = vec_set(q >> 1),
+                 .in = in,
+                 .n = table->ring.n};
+}
+
+static const passes *passes_of(const ntt_table *table)
+{
+    return ifma_is_narrow(table) ? &narrow_passes : &wide_passes;
+}
+
 void ntt_inverse_ifma(uint64_t *a, const ntt_table *table, uint64_t scale)
 {
     if (table->ring.log2_n < IFMA_MIN_LOG2_N) {
         ntt_inverse_portable(a, table, scale);
         return;
     }
-    const uint64_t q = table->mod.q;
-    const int is_narrow = ifma_is_narrow(table);
-    const passes *p = is_narrow ? &narrow_passes : &wide_passes;
-    const run r = {.field = ifma_field_of(&table->mod),
-                   .twiddles = ifma_twiddles_of(table, 1),
-                   .offset = {vec_set((is_narrow ? 4 : 2) * q),
-                              vec_set((is_narrow ? 8 : 2) * q),
-                              vec_set((is_narrow ? 16 : 2) * q)},
-                   .scale = scaling_of(table, scale),
-                   .n = table->ring.n};
+    const passes *p = passes_of(table);
+    const run r = run_of(table, a, scale);
     ascend(a, 1, r.n, &r, p, p->top);
+}
+
+void ntt_inverse_raised_ifma(uint64_t *y, const uint64_t *x,
+                             const ntt_table *table, uint64_t scale)
+{
+    if (table->ring.log2_n < IFMA_MIN_LOG2_N) {
+        ntt_kernels_portable()->inverse_raised(y, x, table, scale);
+        return;
+    }
+    const passes *p = passes_of(table);
+    const run r = run_of(table, x, scale);
+    ascend(y, 1, r.n, &r, p, p->raised);
 }
 
 #endif

@@ -63,6 +63,7 @@ void ntt_kernels_fill(ntt_kernels *kernels)
         }                                                                      \
     } while (0)
     FILL(inverse);
+    FILL(inverse_raised);
     FILL(add);
     FILL(sub);
     FILL(negate);

@@ -32,6 +32,9 @@ typedef struct ntt_convert {
     const uint64_t *from;   /* [k] source moduli q_i */
     const uint64_t *factor; /* [k] in [0,t): (Q/q_i) mod t */
     uint64_t product;       /* Q mod t: what one centring subtracts */
+    bool is_raised;         /* x_i are centre(x_i) + (q_i - 1)/2 instead, as
+                             * inverse_raised makes them: no comparisons */
+    uint64_t raised;        /* then Σ (q_i - 1)/2·factor_i mod t */
 } ntt_convert;
 
 /* Rows of a block-sparse matrix that read the same inputs. */
@@ -110,6 +113,11 @@ typedef struct ntt_kernels {
      * constants of a following base conversion cost nothing here.
      * order: bit-reversed values -> natural coefficients */
     void (*inverse)(uint64_t *a, const ntt_table *table, uint64_t scale);
+
+    /* y = the inverse NTT of x, times scale, plus (q - 1)/2: centred residues
+     * raised to [0,q), as a conversion wants them (ntt_convert.is_raised). */
+    void (*inverse_raised)(uint64_t *y, const uint64_t *x,
+                           const ntt_table *table, uint64_t scale);
 
     /* r = a + b */
     void (*add)(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,

@@ -7,6 +7,7 @@
 #if defined(__AVX2__) && defined(__FMA__)
 
 #include <stdbool.h>
+#include <string.h>
 
 #include "base/cpu.h"
 #include "ntt/portable_internal.h"
@@ -73,6 +74,17 @@ static void add_scalar(uint64_t *r, const uint64_t *a, uint64_t c, size_t n,
     for (size_t j = 0; j < n; j += 4) {
         store(r + j, correct(_mm256_add_epi64(load(a + j), less), q));
     }
+}
+
+static void inverse_raised(uint64_t *y, const uint64_t *x,
+                           const ntt_table *table, uint64_t scale)
+{
+    const size_t n = table->ring.n;
+    if (y != x) {
+        memcpy(y, x, n * sizeof *y);
+    }
+    ntt_inverse_avx2(y, table, scale);
+    add_scalar(y, y, table->mod.q >> 1, n, &table->mod);
 }
 
 static void mul(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n,
@@ -188,6 +200,7 @@ const ntt_kernels ntt_kernels_avx2 = {
     .forward_first = ntt_forward_first_avx2,
     .forward_part = ntt_forward_part_avx2,
     .inverse = ntt_inverse_avx2,
+    .inverse_raised = inverse_raised,
     .add = add,
     .sub = sub,
     .negate = negate,

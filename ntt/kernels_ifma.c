@@ -136,6 +136,10 @@ static void sub_mul_scalar(uint64_t *r, const uint64_t *a, const uint64_t *b,
     }
 }
 
+/* How far ahead permute asks for lines: their order is none that the processor
+ * guesses, and limbs of a long ciphertext are not in the nearest caches. */
+#define PERMUTE_AHEAD 256
+
 /* Automorphisms take every aligned block of eight values to another one
  * (ring.h: they only exchange odd exponents with the same distance): one load
  * and one permutation. Maps are public. */
@@ -144,6 +148,8 @@ static void permute(uint64_t *r, const uint64_t *a, const uint32_t *map,
 {
     for (size_t j = 0; j < n; j += 8) {
         const uint32_t block = map[j] & ~(uint32_t)7;
+        const size_t ahead = j + PERMUTE_AHEAD < n ? j + PERMUTE_AHEAD : j;
+        _mm_prefetch((const char *)(a + map[ahead]), _MM_HINT_T0);
         const __m256i at = _mm256_loadu_si256((const __m256i *)(map + j));
         const __m256i other =
             _mm256_xor_si256(at, _mm256_set1_epi32((int)block));
@@ -169,6 +175,7 @@ const ntt_kernels ntt_kernels_ifma = {
     .forward_first = ntt_forward_first_ifma,
     .forward_part = ntt_forward_part_ifma,
     .inverse = ntt_inverse_ifma,
+    .inverse_raised = ntt_inverse_raised_ifma,
     .add = add,
     .sub = sub,
     .negate = negate,

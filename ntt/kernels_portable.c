@@ -4,6 +4,7 @@
 #include "ntt/portable_internal.h"
 
 #include <stdbool.h>
+#include <string.h>
 
 #include "ntt/words_internal.h"
 
@@ -147,6 +148,17 @@ static void switch_product(uint64_t *r0, uint64_t *r1, const uint64_t *const *x,
     }
 }
 
+static void inverse_raised(uint64_t *y, const uint64_t *x,
+                           const ntt_table *table, uint64_t scale)
+{
+    const size_t n = table->ring.n;
+    if (y != x) {
+        memcpy(y, x, n * sizeof *y);
+    }
+    ntt_inverse_portable(y, table, scale);
+    add_scalar(y, y, table->mod.q >> 1, n, &table->mod);
+}
+
 static void inner_product(uint64_t *r0, uint64_t *r1, const uint64_t *const *x,
                           const uint64_t *const *y0, const uint64_t *const *y1,
                           size_t k, size_t n, const zq_modulus *mod)
@@ -172,19 +184,55 @@ static void convert_one(uint64_t *r, const uint64_t *x,
     const uint64_t half = constants->from[0] >> 1;
     const uint64_t factor = constants->factor[0];
     const uint64_t shoup = zq_shoup(factor, mod);
-    const uint64_t minus = zq_neg(constants->product, q);
+    const uint64_t minus = zq_neg(
+        constants->is_raised ? constants->raised : constants->product, q);
+    const uint64_t always = constants->is_raised ? UINT64_MAX : 0;
     for (size_t j = 0; j < n; j++) {
         /* [0,2q) + [0,q) < 3q < 4q */
         const uint64_t s = zq_mul_shoup_lazy(x[j], factor, shoup, q) +
-                           (minus & zq_sign_mask(half - x[j]));
+                           (minus & (zq_sign_mask(half - x[j]) | always));
         r[j] = zq_correct(zq_correct(s, 2 * q), q);
+    }
+}
+
+/* Whether the k·(largest - 1) products, each below 2^bits, of a conversion and
+ * k additions below 2^bits make less than 2^(60 + bits). */
+static bool is_short_sum(const ntt_convert *constants)
+{
+    uint64_t largest = 0;
+    for (size_t i = 0; i < constants->k; i++) {
+        const uint64_t from = constants->from[i];
+        largest = from > largest ? from : largest;
+    }
+    return largest <= ((uint64_t)1 << 60) / constants->k;
+}
+
+/* convert of raised residues, two sources or more: the sum as it stands, and
+ * one constant. */
+static void convert_raised(uint64_t *r, const uint64_t *const *x,
+                           const ntt_convert *constants, size_t n,
+                           const zq_modulus *mod)
+{
+    const zq_modulus m = *mod;
+    const uint64_t minus = zq_neg(constants->raised, m.q);
+    const bool is_short = is_short_sum(constants);
+    for (size_t j = 0; j < n; j += 2) {
+        zq_u128 sum = minus, next = minus;
+        for (size_t i = 0; i < constants->k; i++) {
+            const uint64_t factor = constants->factor[i];
+            const uint64_t *v = x[i] + j;
+            sum += (zq_u128)v[0] * factor;
+            next += (zq_u128)v[1] * factor;
+        }
+        r[j] = reduce_sum(sum, &m, is_short);
+        r[j + 1] = reduce_sum(next, &m, is_short);
     }
 }
 
 /* centre(x_i) = x_i - q_i·[x_i > (q_i - 1)/2], and q_i·factor_i = Q for all i:
  * the sum needs one subtraction of Q per upper x_i, done as an addition of
  * t - Q mod t. At most 128 products below 2^120 and 128 additions below 2^60:
- * below 2^128. */
+ * below 2^128. Raised x_i need one addition for all. */
 static void convert(uint64_t *r, const uint64_t *const *x,
                     const ntt_convert *constants, size_t n,
                     const zq_modulus *mod)
@@ -195,14 +243,12 @@ static void convert(uint64_t *r, const uint64_t *const *x,
         convert_one(r, x[0], constants, n, mod);
         return;
     }
-    const uint64_t minus = zq_neg(constants->product, m.q);
-    uint64_t largest = 0;
-    for (size_t i = 0; i < k; i++) {
-        const uint64_t from = constants->from[i];
-        largest = from > largest ? from : largest;
+    if (constants->is_raised) {
+        convert_raised(r, x, constants, n, mod);
+        return;
     }
-    /* k·(largest - 1) products and k additions, each below 2^bits */
-    const bool is_short = largest <= ((uint64_t)1 << 60) / k;
+    const uint64_t minus = zq_neg(constants->product, m.q);
+    const bool is_short = is_short_sum(constants);
     for (size_t j = 0; j < n; j += 2) {
         zq_u128 sum = 0, next = 0;
         uint64_t upper = 0, next_upper = 0;
@@ -272,6 +318,7 @@ const ntt_kernels *ntt_kernels_portable(void)
         .forward_first = no_first_layers,
         .forward_part = whole_part,
         .inverse = ntt_inverse_portable,
+        .inverse_raised = inverse_raised,
         .add = add,
         .sub = sub,
         .negate = negate,

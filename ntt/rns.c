@@ -176,8 +176,12 @@ static void fill_converter(rns_converter *c, const rns_ring *ring)
         const zq_modulus *mod = rns_modulus(ring, c->to.id[t]);
         c->product[t] = rns_product_mod(ring, &c->from, -1, mod);
         for (int i = 0; i < c->from.count; i++) {
-            c->factor[t * c->from.count + i] =
+            const uint64_t factor =
                 rns_product_mod(ring, &c->from, c->from.id[i], mod);
+            const uint64_t half = zq_reduce_u64(c->from_q[i] >> 1, mod);
+            c->factor[t * c->from.count + i] = factor;
+            c->raised[t] =
+                zq_add(c->raised[t], zq_mul(half, factor, mod), mod->q);
         }
     }
 }
@@ -192,7 +196,7 @@ sotto_status rns_converter_new(rns_converter **converter, const rns_ring *ring,
     const size_t k = (size_t)from->count;
     const size_t l = (size_t)to->count;
     rns_converter *c = sotto_calloc(1, sizeof *c);
-    uint64_t *words = sotto_calloc(2 * k + l + k * l, sizeof *words);
+    uint64_t *words = sotto_calloc(2 * k + 2 * l + k * l, sizeof *words);
     if (c == NULL || words == NULL) {
         sotto_free(words);
         sotto_free(c);
@@ -203,11 +207,12 @@ sotto_status rns_converter_new(rns_converter **converter, const rns_ring *ring,
     }
     c->from = *from;
     c->to = *to;
-    /* One block holds the four arrays; scale_in is its beginning. */
+    /* One block holds the five arrays; scale_in is its beginning. */
     c->scale_in = words;
     c->from_q = words + k;
     c->product = words + 2 * k;
-    c->factor = words + 2 * k + l;
+    c->raised = words + 2 * k + l;
+    c->factor = words + 2 * k + 2 * l;
     fill_converter(c, ring);
     *converter = c;
     return SOTTO_OK;
@@ -219,6 +224,14 @@ void rns_converter_free(rns_converter *converter)
         sotto_free(converter->scale_in);
         sotto_free(converter);
     }
+}
+
+void rns_scale_limb(const rns_converter *converter, const rns_ring *ring,
+                    uint64_t *y, const uint64_t *x, int i)
+{
+    SOTTO_ASSERT(i >= 0 && i < converter->from.count);
+    const rns_limb *limb = &ring->limb[converter->from.id[i]];
+    limb->kernels.inverse_raised(y, x, limb->table, converter->scale_in[i]);
 }
 
 void rns_convert_limb(const rns_converter *converter, const rns_ring *ring,
@@ -233,7 +246,8 @@ void rns_convert_limb(const rns_converter *converter, const rns_ring *ring,
     const ntt_convert constants = {.k = k,
                                    .from = converter->from_q,
                                    .factor = converter->factor + (size_t)t * k,
-                                   .product = converter->product[t]};
+                                   .is_raised = true,
+                                   .raised = converter->raised[t]};
     const rns_limb *limb = &ring->limb[converter->to.id[t]];
     limb->kernels.convert(out, rows, &constants, ring->ring.n,
                           &limb->table->mod);
@@ -323,11 +337,9 @@ void rns_divide_each(const rns_divider *divider, const rns_ring *ring,
     const rns_converter *c = divider->converter;
     const size_t each = rns_divide_scratch(divider, ring);
     for (int i = 0; i < c->from.count; i++) {
-        const rns_limb *limb = &ring->limb[c->from.id[i]];
         for (int k = 0; k < count; k++) {
             uint64_t *y = scratch + (size_t)k * each + (size_t)i * ring->stride;
-            memcpy(y, dividend[k].by_in[i], ring->ring.n * sizeof *y);
-            limb->kernels.inverse(y, limb->table, c->scale_in[i]);
+            rns_scale_limb(c, ring, y, dividend[k].by_in[i], i);
         }
     }
     for (int t = 0; t < c->to.count; t++) {

@@ -94,6 +94,8 @@ uint64_t rns_product_mod(const rns_ring *ring, const rns_set *set, int skip,
  *   y_i = [x · (F/f_i)^-1]_{f_i}           scale_in, folded into an inverse NTT
  *   out_t = Σ_i centre(y_i)·(F/f_i) mod t  kernel `convert`
  *
+ * Between the two y_i is kept raised, as centre(y_i) + (f_i - 1)/2.
+ *
  * math: out = x' + e·F for the centred x' = x mod F and an integer e with
  * |e| <= from.count / 2; for one source modulus e = 0. */
 typedef struct rns_converter {
@@ -103,6 +105,7 @@ typedef struct rns_converter {
     uint64_t *factor;   /* [to.count][from.count]: (F/f_i) mod t */
     uint64_t *product;  /* [to.count]: F mod t */
     uint64_t *from_q;   /* [from.count]: f_i */
+    uint64_t *raised;   /* [to.count]: Σ_i (f_i - 1)/2·(F/f_i) mod t */
 } rns_converter;
 
 /* Prepares the conversion from -> to (both non-empty, disjoint: asserted).
@@ -114,8 +117,13 @@ sotto_status rns_converter_new(rns_converter **converter, const rns_ring *ring,
 /* Frees; NULL is fine. */
 void rns_converter_free(rns_converter *converter);
 
+/* y = y_i of a limb x modulo from.id[i], raised, in coefficient domain: the
+ * first half of a conversion. x: NTT domain, and may be y. */
+void rns_scale_limb(const rns_converter *converter, const rns_ring *ring,
+                    uint64_t *y, const uint64_t *x, int i);
+
 /* Converts to the single modulus to.id[t].
- * shape: x uint64_t[from.count][stride], the y_i above in coefficient domain;
+ * shape: x uint64_t[from.count][stride], the y_i as rns_scale_limb makes them;
  * out uint64_t[n], coefficient domain. cost: from.count·n multiplications. */
 void rns_convert_limb(const rns_converter *converter, const rns_ring *ring,
                       uint64_t *out, const uint64_t *x, int t);

@@ -280,33 +280,39 @@ void ntt_switch_product_avx2(uint64_t *r0, uint64_t *r1,
 
 /* One source modulus of a conversion. */
 typedef struct source {
-    double factor;   /* centred */
-    double lifted_q; /* 2^52 + q_i */
-    uint64_t half;   /* (q_i - 1)/2 */
+    double factor;      /* centred */
+    double lifted_q;    /* 2^52 + q_i */
+    double lifted_half; /* 2^52 + (q_i - 1)/2 */
+    uint64_t half;      /* (q_i - 1)/2 */
 } source;
 
 /* The centred representatives of four residues of a source: from 2^52 + x is
- * subtracted 2^52, or 2^52 + q_i where half - x is negative. */
-AVX2_INLINE __m256d load_centred(const uint64_t *x, const source *s)
+ * subtracted 2^52, or 2^52 + q_i where half - x is negative; from raised ones,
+ * 2^52 + half. */
+AVX2_INLINE __m256d load_centred(const uint64_t *x, const source *s,
+                                 int is_raised)
 {
     const __m256i v = _mm256_load_si256((const __m256i *)(const void *)x);
     const __m256d magic = _mm256_set1_pd(AVX2_INTEGER);
     const __m256i half = _mm256_set1_epi64x((long long)s->half);
     const __m256d upper = _mm256_castsi256_pd(_mm256_sub_epi64(half, v));
     const __m256d lifted = _mm256_or_pd(_mm256_castsi256_pd(v), magic);
+    if (is_raised) {
+        return _mm256_sub_pd(lifted, _mm256_set1_pd(s->lifted_half));
+    }
     return _mm256_sub_pd(
         lifted, _mm256_blendv_pd(magic, _mm256_set1_pd(s->lifted_q), upper));
 }
 
 /* One source modulus: one product.   range: |x| < 2^49 <= 2^52 */
-static void convert_one(uint64_t *r, const uint64_t *x, const source *s,
-                        size_t n, const zq_modulus *mod)
+AVX2_INLINE void convert_one(uint64_t *r, const uint64_t *x, const source *s,
+                             size_t n, const zq_modulus *mod, int is_raised)
 {
     const avx2_modulus m = avx2_modulus_of(mod);
     const avx2_factor w = avx2_factor_set(s->factor, m);
     for (size_t j = 0; j < n; j += COLUMNS) {
-        __m256d a = load_centred(x + j, s);
-        __m256d b = load_centred(x + j + 4, s);
+        __m256d a = load_centred(x + j, s, is_raised);
+        __m256d b = load_centred(x + j + 4, s, is_raised);
         avx2_turn_pair(&a, &b, w, w, m);
         avx2_store(r + j, a, m);
         avx2_store(r + j + 4, b, m);
@@ -314,9 +320,10 @@ static void convert_one(uint64_t *r, const uint64_t *x, const source *s,
 }
 
 /* The sums of sources begin .. end-1 for len columns from `first` on. */
-static void convert_sums(strip_sums *s, const uint64_t *const *x,
-                         const source *sources, size_t begin, size_t end,
-                         size_t first, size_t len, __m256d origin)
+AVX2_INLINE void convert_sums(strip_sums *s, const uint64_t *const *x,
+                              const source *sources, size_t begin, size_t end,
+                              size_t first, size_t len, __m256d origin,
+                              int is_raised)
 {
     for (size_t j = 0; j < len; j += COLUMNS) {
         const size_t at = j / 4;
@@ -326,8 +333,9 @@ static void convert_sums(strip_sums *s, const uint64_t *const *x,
         for (size_t i = begin; i < end; i++) {
             const uint64_t *row = x[i] + first + j;
             const __m256d factor = _mm256_set1_pd(sources[i].factor);
-            sum_add(&sum[0], load_centred(row, &sources[i]), factor);
-            sum_add(&sum[1], load_centred(row + 4, &sources[i]), factor);
+            sum_add(&sum[0], load_centred(row, &sources[i], is_raised), factor);
+            sum_add(&sum[1], load_centred(row + 4, &sources[i], is_raised),
+                    factor);
         }
         sum_keep(s, at, sum[0]);
         sum_keep(s, at + 1, sum[1]);
@@ -338,9 +346,9 @@ static void convert_sums(strip_sums *s, const uint64_t *const *x,
  * sources, and a chunk has at most 2^(52 - max(b,f)) of them: their sum is at
  * most 2^(50+b), so origin is 3·2^(51+b), and its quotient at most 2^50, so
  * e = 1/4. */
-static void convert_many(uint64_t *r, const uint64_t *const *x,
-                         const source *sources, size_t k, size_t chunk,
-                         size_t n, const zq_modulus *mod)
+AVX2_INLINE void convert_many(uint64_t *r, const uint64_t *const *x,
+                              const source *sources, size_t k, size_t chunk,
+                              size_t n, const zq_modulus *mod, int is_raised)
 {
     const avx2_modulus m = avx2_modulus_of(mod);
     const __m256d origin = origin_of(0x1.8p52, mod->bits);
@@ -349,12 +357,24 @@ static void convert_many(uint64_t *r, const uint64_t *const *x,
         strip_sums s;
         for (size_t begin = 0; begin < k; begin += chunk) {
             const size_t end = begin + smaller(chunk, k - begin);
-            convert_sums(&s, x, sources, begin, end, j, len, origin);
+            convert_sums(&s, x, sources, begin, end, j, len, origin, is_raised);
             if (end < k) {
                 strip_reduce(&s, len, origin, m);
             }
         }
         strip_store(r + j, &s, len, origin, m, 0);
+    }
+}
+
+/* All of a conversion, of sources that fit. */
+AVX2_INLINE void convert_all(uint64_t *r, const uint64_t *const *x,
+                             const source *sources, size_t k, size_t chunk,
+                             size_t n, const zq_modulus *mod, int is_raised)
+{
+    if (k == 1) {
+        convert_one(r, x[0], sources, n, mod, is_raised);
+    } else {
+        convert_many(r, x, sources, k, smaller(k, chunk), n, mod, is_raised);
     }
 }
 
@@ -370,18 +390,21 @@ void ntt_convert_avx2(uint64_t *r, const uint64_t *const *x,
     for (size_t i = 0; i < k; i++) {
         const uint64_t q = constants->from[i];
         sources[i] = (source){avx2_centre(constants->factor[i], mod->q),
-                              AVX2_INTEGER + (double)q, q >> 1};
+                              AVX2_INTEGER + (double)q,
+                              AVX2_INTEGER + (double)(q >> 1), q >> 1};
         while (q >> bits != 0) {
             bits++;
         }
     }
     if (bits > AVX2_MAX_Q_BITS) {
         ntt_kernels_portable()->convert(r, x, constants, n, mod);
-    } else if (k == 1) {
-        convert_one(r, x[0], sources, n, mod);
+        return;
+    }
+    const size_t chunk = (size_t)1 << (52 - bits);
+    if (constants->is_raised) {
+        convert_all(r, x, sources, k, chunk, n, mod, 1);
     } else {
-        convert_many(r, x, sources, k, smaller(k, (size_t)1 << (52 - bits)), n,
-                     mod);
+        convert_all(r, x, sources, k, chunk, n, mod, 0);
     }
 }
 

@@ -290,20 +290,21 @@ void ntt_switch_product_ifma(uint64_t *r0, uint64_t *r1,
 }
 
 /* One source modulus: one product with a fixed factor. */
-static void convert_one(uint64_t *r, const uint64_t *x,
-                        const ntt_convert *constants, size_t n,
-                        const zq_modulus *mod)
+static IFMA_INLINE void convert_one(uint64_t *r, const uint64_t *x,
+                                    const ntt_convert *constants, size_t n,
+                                    const zq_modulus *mod, int is_raised)
 {
     const ifma_field f = ifma_field_of(mod);
     const uint64_t factor = ifma_factor(constants->factor[0], mod);
     const vec w = vec_set(factor);
     const vec w_low = ifma_low(w, &f);
     const vec half = vec_set(constants->from[0] >> 1);
-    const vec minus = vec_set(zq_neg(constants->product, mod->q));
+    const vec minus = vec_set(
+        zq_neg(is_raised ? constants->raised : constants->product, mod->q));
     for (size_t j = 0; j < n; j += 8) {
         const vec a = vec_load(x + j);
         const vec is_upper = _mm512_srai_epi64(vec_sub(half, a), 63);
-        const vec start = _mm512_and_si512(minus, is_upper);
+        const vec start = is_raised ? minus : _mm512_and_si512(minus, is_upper);
         /* (-q,2q) */
         const vec s = ifma_turn(start, a, w, w_low, &f);
         vec_store(r + j, vec_correct(vec_lift(s, f.q), f.q));
@@ -314,13 +315,15 @@ static void convert_one(uint64_t *r, const uint64_t *x,
  * one step reduces a sum of products:
  *     V = Σ x_i·W_i + upper·M = H·2^52 + L,  m = L·q^-1 mod 2^52,
  *     H + floor(L/2^52) - hi(m·q) = (V - m·q)/2^52 ≡ Σ x_i·w_i + upper·w_M,
- * exactly. With x_i < f_i, V < q·Σ (f_i + 1), and so many sources are taken at
+ * exactly. Of raised x_i, M is added once: what is too much of all, negated.
+ * With x_i < f_i, V < q·Σ (f_i + 1), and so many sources are taken at
  * a time that this is at most q·2^52: the result is in (-q,q). */
 typedef struct sources {
     const uint64_t *const *x;
     const uint64_t *factor; /* [k] W_i */
     const uint64_t *from;   /* [k] f_i */
-    vec minus;              /* M: what each x_i above its half adds */
+    vec minus;              /* M: what each x_i above its half adds; or raised
+                             * ones all together */
     size_t count;
     bool is_first; /* else to what is in the output */
 } sources;
@@ -330,13 +333,15 @@ typedef struct sources {
 
 /* The columns j … j + 8·width - 1; width 1 … 4. */
 static IFMA_INLINE void add_sources(uint64_t *r, const sources *in, size_t j,
-                                    size_t width, const ifma_field *f)
+                                    size_t width, const ifma_field *f,
+                                    int is_raised)
 {
     sum s[4];
     vec m[4];
     UNROLL
     for (size_t v = 0; v < 4 && v < width; v++) {
-        s[v] = (sum){vec_zero(), vec_zero()};
+        s[v] = (sum){vec_zero(),
+                     is_raised && in->is_first ? in->minus : vec_zero()};
     }
     for (size_t i = 0; i < in->count; i++) {
         const vec half = vec_set(in->from[i] >> 1);
@@ -344,10 +349,12 @@ static IFMA_INLINE void add_sources(uint64_t *r, const sources *in, size_t j,
         UNROLL
         for (size_t v = 0; v < 4 && v < width; v++) {
             const vec a = vec_load(in->x[i] + j + 8 * v);
-            const __mmask8 upper = _mm512_cmpgt_epu64_mask(a, half);
             add_product(&s[v], a, factor);
-            s[v].low =
-                _mm512_mask_add_epi64(s[v].low, upper, s[v].low, in->minus);
+            if (!is_raised) {
+                const __mmask8 upper = _mm512_cmpgt_epu64_mask(a, half);
+                s[v].low =
+                    _mm512_mask_add_epi64(s[v].low, upper, s[v].low, in->minus);
+            }
         }
     }
     UNROLL
@@ -380,22 +387,14 @@ static size_t count_sources(const ntt_convert *constants, size_t first)
     return i - first;
 }
 
-void ntt_convert_ifma(uint64_t *r, const uint64_t *const *x,
-                      const ntt_convert *constants, size_t n,
-                      const zq_modulus *mod)
+/* Two sources or more. */
+static IFMA_INLINE void convert_many(uint64_t *r, const uint64_t *const *x,
+                                     const ntt_convert *constants, size_t n,
+                                     const zq_modulus *mod, int is_raised)
 {
-    for (size_t i = 0; i < constants->k; i++) {
-        if (constants->from[i] >= (uint64_t)1 << 50) {
-            ntt_kernels_portable()->convert(r, x, constants, n, mod);
-            return;
-        }
-    }
-    if (constants->k == 1) {
-        convert_one(r, x[0], constants, n, mod);
-        return;
-    }
     const ifma_field f = ifma_field_of(mod);
-    const uint64_t minus = zq_neg(constants->product, mod->q);
+    const uint64_t minus =
+        zq_neg(is_raised ? constants->raised : constants->product, mod->q);
     uint64_t factor[MOST_SOURCES];
     sources in = {.factor = factor, .minus = vec_set(ifma_factor(minus, mod))};
     for (size_t i = 0; i < constants->k; i += in.count) {
@@ -408,11 +407,34 @@ void ntt_convert_ifma(uint64_t *r, const uint64_t *const *x,
         }
         size_t j = 0;
         for (; j + 32 <= n; j += 32) {
-            add_sources(r, &in, j, 4, &f);
+            add_sources(r, &in, j, 4, &f, is_raised);
         }
         for (; j < n; j += 8) {
-            add_sources(r, &in, j, 1, &f);
+            add_sources(r, &in, j, 1, &f, is_raised);
         }
+    }
+}
+
+void ntt_convert_ifma(uint64_t *r, const uint64_t *const *x,
+                      const ntt_convert *constants, size_t n,
+                      const zq_modulus *mod)
+{
+    for (size_t i = 0; i < constants->k; i++) {
+        if (constants->from[i] >= (uint64_t)1 << 50) {
+            ntt_kernels_portable()->convert(r, x, constants, n, mod);
+            return;
+        }
+    }
+    if (constants->k == 1) {
+        if (constants->is_raised) {
+            convert_one(r, x[0], constants, n, mod, 1);
+        } else {
+            convert_one(r, x[0], constants, n, mod, 0);
+        }
+    } else if (constants->is_raised) {
+        convert_many(r, x, constants, n, mod, 1);
+    } else {
+        convert_many(r, x, constants, n, mod, 0);
     }
 }
 

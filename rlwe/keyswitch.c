@@ -15,8 +15,6 @@
  */
 #include "rlwe/keyswitch.h"
 
-#include <string.h>
-
 #include "ntt/poly.h"
 #include "rlwe/keyswitch_internal.h"
 
@@ -97,20 +95,17 @@ void rlwe_scale_digits(const rlwe_switcher *switcher,
 {
     const rns_ring *ring = context->ring;
     const rns_set *level = rlwe_level_set(context, switcher->from);
-    const size_t n = ring->ring.n;
     for (int d = 0; d < switcher->n_digits; d++) {
         const rns_converter *up = switcher->up[d];
         for (int i = 0; i < up->from.count; i++, y += ring->stride) {
             const int id = up->from.id[i];
-            const rns_limb *limb = &ring->limb[id];
             const uint64_t *in =
                 poly_limb_const(ring, x, rns_set_find(level, id));
             if (map != NULL) {
-                limb->kernels.permute(y, in, map, n);
-            } else {
-                memcpy(y, in, n * sizeof *y);
+                ring->limb[id].kernels.permute(y, in, map, ring->ring.n);
+                in = y;
             }
-            limb->kernels.inverse(y, limb->table, up->scale_in[i]);
+            rns_scale_limb(up, ring, y, in, i);
         }
     }
 }
@@ -333,7 +328,7 @@ static void remove_limb(const switch_job *job, int i)
     l.out[1] = poly_limb(ring, job->work.by[1], i);
     finish_limb(job, &l);
     for (int k = 0; k < 2; k++) {
-        l.limb->kernels.inverse(l.out[k], l.limb->table, down->scale_in[i]);
+        rns_scale_limb(down, ring, l.out[k], l.out[k], i);
     }
 }
 

@@ -7,7 +7,7 @@
 
 #include "rlwe/keyswitch.h"
 
-/* y = [x·(Q_j/q_i)^-1]_{q_i} in coefficients, digit after digit: what
+/* y = [x·(Q_j/q_i)^-1]_{q_i} by rns_scale_limb, digit after digit: what
  * rlwe_convert_digits reads.
  * shape: x, y uint64_t[limbs of from][stride]; x NTT domain, turned by map
  * (ring.h) unless that is NULL. */

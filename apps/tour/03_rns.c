@@ -120,7 +120,9 @@ static void show_conversion(const rns_ring *ring)
     for (int i = 0; i < 2; i++) {
         for (size_t j = 0; j < N; j++) {
             uint64_t *at = &poly_limb(ring, x, i)[j];
-            *at = zq_mul(*at, converter->scale_in[i], rns_modulus(ring, i));
+            const zq_modulus *mod = rns_modulus(ring, i);
+            *at = zq_mul(*at, converter->scale_in[i], mod);
+            *at = zq_add(*at, mod->q / 2, mod->q); /* centred, then raised */
         }
     }
     rns_convert_limb(converter, ring, y, x, 0);

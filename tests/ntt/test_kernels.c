@@ -78,6 +78,18 @@ static void reset(fixture *f)
     memcpy(f->want_r, f->in, f->n * sizeof *f->in);
 }
 
+/* After inverse and what it leaves, of one row to another and in place. */
+static void check_inverse_raised(fixture *f, uint64_t scale)
+{
+    const zq_modulus *mod = &f->table->mod;
+    f->want->add_scalar(f->want_r, f->want_r, mod->q / 2, f->n, mod);
+    f->got->inverse_raised(f->got_r, f->in, f->table, scale);
+    assert_same(f, 1, "inverse_raised");
+    memcpy(f->got_r, f->in, f->n * sizeof *f->in);
+    f->got->inverse_raised(f->got_r, f->got_r, f->table, scale);
+    assert_same(f, 1, "inverse_raised in place");
+}
+
 static void check_transforms(fixture *f)
 {
     const uint64_t q = f->table->mod.q;
@@ -105,6 +117,7 @@ static void check_transforms(fixture *f)
         f->got->inverse(f->got_r, f->table, scales[i]);
         f->want->inverse(f->want_r, f->table, scales[i]);
         assert_same(f, 1, "inverse");
+        check_inverse_raised(f, scales[i]);
     }
 }
 
@@ -390,13 +403,41 @@ static void test_kernels_match(void **state)
 
 /* Sources have moduli of their own; factors are extreme as well. */
 /* Sources of the first n_sizes sizes, from the largest of them on. */
+/* Most sources of a conversion. */
+#define MAX_SOURCES 128
+
+/* Raised residues give what the residues themselves give. */
+static void check_raised(fixture *f, const uint64_t *const *x,
+                         ntt_convert constants)
+{
+    const zq_modulus *mod = &f->table->mod;
+    uint64_t *rows = sotto_calloc(constants.k * f->n, sizeof *rows);
+    const uint64_t *raised[MAX_SOURCES];
+    assert_non_null(rows);
+    constants.is_raised = true;
+    for (size_t i = 0; i < constants.k; i++) {
+        const uint64_t q = constants.from[i];
+        for (size_t j = 0; j < f->n; j++) {
+            const uint64_t sum = x[i][j] + q / 2;
+            rows[i * f->n + j] = sum - (sum >= q ? q : 0);
+        }
+        raised[i] = rows + i * f->n;
+        constants.raised =
+            (constants.raised +
+             ref_mul_mod(q / 2 % mod->q, constants.factor[i], mod->q)) %
+            mod->q;
+    }
+    f->got->convert(f->got_r, raised, &constants, f->n, mod);
+    assert_same(f, 1, "convert of raised residues");
+    sotto_free(rows);
+}
+
 static void check_convert_from(fixture *f, int n_sizes)
 {
-    enum { MAX_K = 128 };
-    static const size_t counts[] = {1, 2, 3, 5, 40, MAX_K};
+    static const size_t counts[] = {1, 2, 3, 5, 40, MAX_SOURCES};
     const uint64_t t = f->table->mod.q;
-    uint64_t from[MAX_K], factor[MAX_K], source[REF_SIZES];
-    const uint64_t *x[MAX_K];
+    uint64_t from[MAX_SOURCES], factor[MAX_SOURCES], source[REF_SIZES];
+    const uint64_t *x[MAX_SOURCES];
     uint64_t seed = 31;
     for (int s = 0; s < REF_SIZES; s++) {
         /* Any prime but the target: sources and targets are disjoint. */
@@ -405,7 +446,7 @@ static void check_convert_from(fixture *f, int n_sizes)
         source[s] = source[s] == t ? 113 : source[s];
     }
     for (ref_pattern p = 0; p < REF_PATTERNS; p++) {
-        for (size_t i = 0; i < MAX_K; i++) {
+        for (size_t i = 0; i < MAX_SOURCES; i++) {
             from[i] = source[(i + (size_t)n_sizes - 1) % (size_t)n_sizes];
             /* Centring subtracts the same product for every source, as where
              * factor·from is the product of all moduli: factor = Q/from. */
@@ -415,13 +456,14 @@ static void check_convert_from(fixture *f, int n_sizes)
                      i % 4 == 3 ? REF_RANDOM : p, ref_random(&seed));
         }
         for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
-            const ntt_convert constants = {.k = counts[c],
-                                           .from = from,
-                                           .factor = factor,
-                                           .product = t - 1};
+            ntt_convert constants = {.k = counts[c],
+                                     .from = from,
+                                     .factor = factor,
+                                     .product = t - 1};
             f->got->convert(f->got_r, x, &constants, f->n, &f->table->mod);
             f->want->convert(f->want_r, x, &constants, f->n, &f->table->mod);
             assert_same(f, 1, "convert");
+            check_raised(f, x, constants);
         }
     }
 }

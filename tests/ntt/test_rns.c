@@ -245,6 +245,7 @@ static void check_converter(const rns_ring *ring, const rns_set *from,
             for (size_t j = 0; j < N; j++) {
                 const size_t at = (size_t)i * ring->stride + j;
                 y[at] = ref_mul_mod(in[at], converter->scale_in[i], f[i]);
+                y[at] = (y[at] + f[i] / 2) % f[i]; /* raised */
             }
         }
         for (int t = 0; t < to->count; t++) {
