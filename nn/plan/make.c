@@ -145,9 +145,7 @@ void nn_plan_predict(nn_plan *plan, const nn_search *search,
     }
     const nn_plan_step *last = &plan->step[plan->n_steps - 1];
     const nn_error *scores = &error[plan->n_steps];
-    /* Diagonals are rounded to complex slots: imaginary parts show it. */
-    const double rounding = search->slots != NULL ? scores->rounding : 0;
-    plan->he_noise_std = sqrt(scores->fresh + scores->added + rounding);
+    plan->he_noise_std = sqrt(scores->fresh + scores->added);
     plan->he_error = nn_he_error(search, scores);
     plan->rounding_error = search->z * sqrt(scores->rounding);
     plan->margin_bits = nn_plan_log2_q(plan, last->level) - log2(last->scale) -

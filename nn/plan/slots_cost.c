@@ -2,7 +2,7 @@
  * Predicted time of slot programs; see slots_internal.h.
  *
  * As ckks_lintrans_choose counts: keys and diagonals come from memory at each
- * use, which takes as long as multiplying them.
+ * use, which takes longer than multiplying them.
  */
 #include <math.h>
 
@@ -41,8 +41,10 @@ typedef struct parts {
     double word; /* a diagonal times both polynomials, for each modulus */
 } parts;
 
-/* A residue from memory times one in cache, added: the same again for each
- * that is loaded. */
+/* Reading one residue of a key or diagonal from memory, nanoseconds. */
+#define LOAD_NS 0.4
+
+/* Multiplying and adding one limb. */
 static double row_ns(const nn_cost_table *table, int log2_n)
 {
     return ldexp(table->ns[NN_COST_ACCUMULATE], log2_n);
@@ -52,8 +54,8 @@ static double key_ns(const nn_cost_table *table, int log2_n,
                      nn_cost_gadget gadget)
 {
     const double rows = gadget.digits * (gadget.limbs + gadget.specials);
-    /* Two products, two loads, and half of one for turning the digits. */
-    return 4.5 * rows * row_ns(table, log2_n);
+    /* Two products, two loads, and half a product for turning the digits. */
+    return rows * (2.5 * row_ns(table, log2_n) + ldexp(2 * LOAD_NS, log2_n));
 }
 
 static parts parts_of(const nn_cost_table *table, const nn_slot_shape *s)
@@ -71,7 +73,7 @@ static parts parts_of(const nn_cost_table *table, const nn_slot_shape *s)
         .fold = nn_cost_mod_up(table, s->log2_n, at) +
                 key_ns(table, s->log2_n, at) +
                 nn_cost_division(table, s->log2_n, 2, at.limbs, at.specials),
-        .word = 3 * row_ns(table, s->log2_n)};
+        .word = 2 * row_ns(table, s->log2_n) + ldexp(LOAD_NS, s->log2_n)};
 }
 
 nn_single_costs nn_slot_costs(const nn_cost_table *table,

@@ -13,6 +13,9 @@
 #define SECURITY_SLACK 0.4
 #define SPARE_BITS 0.05
 #define ERROR_VARIANCE 10.5
+/* The coefficients of real slots are antisymmetric, a_(N-k) = -a_k, and stay so
+ * when they are rounded: the error is real, with the variance of both parts. */
+#define REAL_ROUNDING 2
 
 int nn_slot_segment_of(const nn_draft *draft, int k)
 {
@@ -317,7 +320,8 @@ nn_slot_added nn_slot_added_by(const nn_step_facts *facts,
     }
     return (nn_slot_added){.noise = v,
                            .rounding = (double)c->products / slots->n_out *
-                                       noise->rounding * spread * rounded};
+                                       REAL_ROUNDING * noise->rounding *
+                                       spread * rounded};
 }
 
 nn_slot_added nn_slot_judge_added(const nn_draft *draft,
