@@ -49,12 +49,16 @@ nn_graph *hand_net_residual(void);
  * u². Seven steps; c is read at its own level after it was dropped for y. */
 nn_graph *hand_net_branches(void);
 
+/* [3,19,17] -> conv 3×3, stride 2, 5 maps -> x² -> 7 -> x² -> 3; five steps. */
+nn_graph *hand_net_wide(void);
+
 /* Takes over the graph; makes plan, keys, images and expected scores. Noise and
  * ranges of the plan are wide: he_noise_std 2^-6, values up to 2^6. */
 batch_world batch_world_new(nn_graph *graph, const hand_spec *spec,
                             size_t n_images);
 
-/* The same with a plan that was made by others (taken over) and keys for it. */
+/* The same with a plan that was made by others (taken over), of any packing,
+ * and keys for it. At most a batch of images for batch packing. */
 batch_world batch_world_planned(nn_graph *graph, nn_network *network,
                                 nn_plan *plan, size_t n_images);
 

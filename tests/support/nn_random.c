@@ -59,7 +59,7 @@ static void add_conv(maker *m)
         conv.out_channels = 2 * (1 + pick(m, 5));
     }
     for (int i = 0; i < 2; i++) {
-        conv.window.kernel[i] = 1 + pick(m, 4);
+        conv.window.kernel[i] = 1 + pick(m, m->kind == TEST_NET_WIDE ? 7 : 4);
         conv.window.stride[i] = 1 + pick(m, 3);
         conv.window.dilation[i] = 1 + pick(m, 2);
         conv.window.pad[i] = pick(m, 3);
@@ -220,7 +220,7 @@ static void add_nonlinear(maker *m)
 {
     const int x = m->last;
 
-    if (m->kind == TEST_NET_SQUARES || pick(m, 2) == 0) {
+    if (m->kind != TEST_NET_ANYTHING || pick(m, 2) == 0) {
         add_quadratic(m);
         return;
     }
@@ -248,8 +248,8 @@ nn_graph *test_random_network(uint64_t seed, test_net_kind kind)
     nn_shape shape = {.rank = 3};
 
     shape.dim[0] = 1 + pick(&m, 3);
-    shape.dim[1] = 6 + pick(&m, 5);
-    shape.dim[2] = 6 + pick(&m, 5);
+    shape.dim[1] = 6 + pick(&m, kind == TEST_NET_WIDE ? 12 : 5);
+    shape.dim[2] = 6 + pick(&m, kind == TEST_NET_WIDE ? 12 : 5);
     SOTTO_ASSERT(nn_graph_new(&m.graph, "image", &shape, NULL) == SOTTO_OK);
     const size_t n_layers = 2 + pick(&m, 3);
     for (size_t i = 0; i < n_layers; i++) {

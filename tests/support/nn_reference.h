@@ -31,8 +31,9 @@ void test_reference_free(const nn_graph *graph, double **values);
 
 /* What a random network may contain. */
 typedef enum test_net_kind {
-    TEST_NET_SQUARES, /* linear nodes and quadratic activations */
-    TEST_NET_ANYTHING /* Relu, MaxPool, polynomials of degree 4 as well */
+    TEST_NET_SQUARES,  /* linear nodes and quadratic activations */
+    TEST_NET_ANYTHING, /* Relu, MaxPool, polynomials of degree 4 as well */
+    TEST_NET_WIDE      /* as the first, larger images, kernels up to 7×7 */
 } test_net_kind;
 
 /* A random network with convolutions, pools, residuals, concatenations,

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "tests/support/check.h"
+#include "tests/support/single_plan.h"
 
 const hand_spec run_spec = {
     .params = {.log2_n = 10,
@@ -37,6 +38,17 @@ int run_world_setup(void **state)
     return 0;
 }
 
+int run_world_setup_single(void **state)
+{
+    (void)state;
+    nn_network *network;
+    nn_graph *graph = hand_net_wide();
+    CHECK(nn_network_new(&network, graph, NULL, err));
+    bw = batch_world_planned(graph, network, single_plan_new(network),
+                             N_SINGLES);
+    return 0;
+}
+
 int run_world_teardown(void **state)
 {
     (void)state;
@@ -49,7 +61,7 @@ sotto_status image_source(void *arg, float *pixels, uint64_t first,
 {
     (void)arg;
     (void)err;
-    const size_t n = bw.plan->n_inputs;
+    const size_t n = bw.network->n_inputs;
     memcpy(pixels, bw.images + first * n, count * n * sizeof *pixels);
     return SOTTO_OK;
 }
@@ -60,7 +72,7 @@ static sotto_status score_sink(void *arg, const nn_scores *batch,
     (void)err;
     scores *s = arg;
     assert_int_equal(batch->first_image, s->n_images);
-    assert_true(s->n_images + batch->n_images <= N_IMAGES);
+    assert_true(s->n_images + batch->n_images <= bw.n_images);
     memcpy(s->score + s->n_images * batch->n_outputs, batch->score,
            batch->n_images * batch->n_outputs * sizeof *s->score);
     s->n_images += batch->n_images;
@@ -71,7 +83,7 @@ static sotto_status score_sink(void *arg, const nn_scores *batch,
 scores scores_new(void)
 {
     const scores s = {
-        .score = calloc(N_IMAGES * bw.plan->n_outputs, sizeof(double))};
+        .score = calloc(bw.n_images * bw.plan->n_outputs, sizeof(double))};
     assert_non_null(s.score);
     return s;
 }
@@ -96,7 +108,7 @@ sotto_status encrypt_to(const char *path, const nn_run_options *options,
     SOTTO_TRY(sotto_output_open(&out, path, SOTTO_OUTPUT_PUBLIC, false, err));
     const sotto_status status = nn_run_encrypt(
         bw.plan, bw.w.context, out, key == NULL ? bw.w.secret : NULL, key,
-        image_source, NULL, N_IMAGES, &root, options, err);
+        image_source, NULL, bw.n_images, &root, options, err);
     return finish(out, status, err);
 }
 

@@ -9,6 +9,7 @@
 #include "tests/support/folder.h"
 
 #define N_IMAGES 1100 /* three batches of 512, the last of 76 */
+#define N_SINGLES 37  /* images in single packing */
 #define HEADER_BYTES ((size_t)136)
 
 /* The plan: hand_net_plain with one rescale, scores of 3 components. */
@@ -19,6 +20,10 @@ extern batch_world bw;
 int run_world_setup(void **state);
 int run_world_teardown(void **state);
 
+/* The same in single packing (single_plan.h): three ciphertexts for an image of
+ * hand_net_wide, N_SINGLES images. */
+int run_world_setup_single(void **state);
+
 /* Images of the world. */
 sotto_status image_source(void *arg, float *pixels, uint64_t first,
                           size_t count, sotto_error *err);
@@ -26,7 +31,7 @@ sotto_status image_source(void *arg, float *pixels, uint64_t first,
 /* Scores as they come in. */
 typedef struct scores {
     size_t n_images; /* seen so far */
-    double *score;   /* [N_IMAGES][n_outputs], free with free */
+    double *score;   /* [images][n_outputs], free with free */
     double noise_std;
 } scores;
 
