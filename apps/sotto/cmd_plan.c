@@ -91,6 +91,15 @@ static sotto_status calibrate(app_state *app, nn_statistics *statistics,
     return status;
 }
 
+/* The packing of a word of --packing. */
+static nn_packing packing_of(const char *word)
+{
+    if (word == NULL || strcmp(word, "auto") == 0) {
+        return NN_PACKING_AUTO;
+    }
+    return strcmp(word, "single") == 0 ? NN_PACKING_SINGLE : NN_PACKING_BATCH;
+}
+
 /* Plans a loaded model with the statistics that were asked for. */
 static sotto_status make_plan(app_state *app, nn_plan **plan,
                               const load_model *model, const norm *normalise,
@@ -117,6 +126,9 @@ static sotto_status make_plan(app_state *app, nn_plan **plan,
             .allow_insecure = options->insecure,
             .public_key = options->public_key,
             .plain_chain = options->plain_chain,
+            .packing = packing_of(options->packing),
+            .key_memory_bytes = options->key_memory,
+            .memory_bytes = options->memory,
             .costs = options->measure ? &costs : NULL,
             .statistics = options->calibrate != NULL ? &statistics : NULL,
             .mean = normalise->mean,
@@ -263,9 +275,11 @@ static sotto_status explain(text_out *out, const nn_plan *plan,
 static void show_choice(text_out *out, const char *which,
                         const nn_plan_choice *c)
 {
-    text_printf(out, "  %-8s %-9s  N = %-6d %2d limbs, QP %3.0f bits, %s  %s\n",
-                which, text_of_seconds(c->seconds).text, 1 << c->log2_n,
-                c->limbs, c->log2_qp, c->keys ? "keys   " : "no keys", c->what);
+    text_printf(out,
+                "  %-8s %-9s  %-6s N = %-6d %2d limbs, QP %3.0f bits, %s  %s\n",
+                which, text_of_seconds(c->seconds).text,
+                show_packing(c->packing), 1 << c->log2_n, c->limbs, c->log2_qp,
+                c->keys ? "keys   " : "no keys", c->what);
 }
 
 /* What was chosen, what else came near, and what the habit would take. */
@@ -279,7 +293,7 @@ static void show_choices(text_out *out, const nn_plan *plan)
     }
     if (plan->plain.limbs > 0) {
         show_choice(out, "habit", &plan->plain);
-    } else {
+    } else if (plan->packing == NN_PACKING_BATCH) {
         text_put(out, "  habit    a rescale behind every operation does not "
                       "fit\n");
     }
@@ -301,6 +315,7 @@ static void choice_json(json_out *j, const char *name, const nn_plan_choice *c)
 {
     json_object(j, name);
     json_string(j, "what", c->what);
+    json_string(j, "packing", show_packing(c->packing));
     json_int(j, "log2_n", c->log2_n);
     json_int(j, "limbs", c->limbs);
     json_real(j, "log2_qp", c->log2_qp);
@@ -390,6 +405,19 @@ static const opt_spec specs[] = {
      "write the plan to FILE", 0, 0, true},
     {"--images", OPT_COUNT, offsetof(plan_options, images), "N",
      "plan for N images (default 1)", 1, 1099511627776.0, false},
+    {"--packing", OPT_CHOICE, offsetof(plan_options, packing),
+     "auto|batch|single",
+     "one image per slot, or one image over the slots\n"
+     "(default: what takes less time for so many images)",
+     0, 0, false},
+    {"--key-memory", OPT_BYTES, offsetof(plan_options, key_memory), "BYTES",
+     "single packing: most bytes of keys in the server's\n"
+     "memory (default: no limit)",
+     1, 1099511627776.0, false},
+    {"--memory", OPT_BYTES, offsetof(plan_options, memory), "BYTES",
+     "single packing: what infer will hold of encoded weights\n"
+     "(default: all)",
+     1, 1099511627776.0, false},
     {"--explain", OPT_FLAG, offsetof(plan_options, explain), NULL,
      "also show what follows from the weights", 0, 0, false},
     {"--calibrate", OPT_TEXT, offsetof(plan_options, calibrate), "IMAGES",

@@ -39,6 +39,9 @@ typedef struct plan_options {
     uint64_t log2_n;
     bool plain_chain;
     bool measure;
+    const char *packing; /* "auto", "batch", "single", or NULL: auto */
+    uint64_t key_memory; /* bytes; 0: no limit */
+    uint64_t memory;     /* the same, of encoded weights */
 } plan_options;
 
 /* Plans options->model and writes options->out.

@@ -18,6 +18,8 @@
 
 static sotto_error err;
 
+static const nn_plan_options batch = {.packing = NN_PACKING_BATCH};
+
 static void must(sotto_status status)
 {
     if (status != SOTTO_OK) {
@@ -132,7 +134,8 @@ static void test_nn_plan_make_fits_cryptonets(void **state)
     (void)state;
     net n = cryptonets();
     nn_plan *plan = NULL;
-    const nn_plan_options options = {.images = 4096};
+    const nn_plan_options options = {.packing = NN_PACKING_BATCH,
+                                     .images = 4096};
     must(nn_plan_make(&plan, n.network, &options, &err));
     must(nn_plan_verify(plan, n.network, &err));
     assert_int_equal(plan->n_steps, 5);
@@ -172,7 +175,7 @@ static void test_nn_plan_make_without_keys(void **state)
     add_dense(&n, "dense2", 10, 30);
     fold(&n);
     nn_plan *plan = NULL;
-    must(nn_plan_make(&plan, n.network, NULL, &err));
+    must(nn_plan_make(&plan, n.network, &batch, &err));
     assert_int_equal(plan->n_keys, 0);
     assert_int_equal(plan->params.n_gadgets, 0);
     assert_int_equal(plan->step[2].n_components, 3);
@@ -187,7 +190,8 @@ static void test_nn_plan_make_meets_targets(void **state)
     net n = cryptonets();
     for (int bits = 4; bits <= 12; bits += 4) {
         nn_plan *plan = NULL;
-        const nn_plan_options options = {.he_target = ldexp(1, -bits),
+        const nn_plan_options options = {.packing = NN_PACKING_BATCH,
+                                         .he_target = ldexp(1, -bits),
                                          .rounding_target = ldexp(1, 2 - bits)};
         must(nn_plan_make(&plan, n.network, &options, &err));
         assert_true(plan->he_error <= 1.1 * options.he_target);
@@ -211,8 +215,10 @@ static void test_nn_plan_make_uses_rms(void **state)
                 fmax(fabs(s.tensor[k].min), fabs(s.tensor[k].max));
         }
         nn_plan *plan = NULL;
-        const nn_plan_options options = {
-            .he_target = 1e9, .rounding_target = 1e9, .statistics = &s};
+        const nn_plan_options options = {.packing = NN_PACKING_BATCH,
+                                         .he_target = 1e9,
+                                         .rounding_target = 1e9,
+                                         .statistics = &s};
         must(nn_plan_make(&plan, n.network, &options, &err));
         rounding[largest] = plan->rounding_error;
         sotto_free(plan);
@@ -231,7 +237,7 @@ static void test_nn_plan_make_refuses_relu_by_name(void **state)
     add_dense(&n, "dense1", 10, 30);
     fold(&n);
     nn_plan *plan = NULL;
-    assert_int_equal(nn_plan_make(&plan, n.network, NULL, &err),
+    assert_int_equal(nn_plan_make(&plan, n.network, &batch, &err),
                      SOTTO_ERR_UNSUPPORTED);
     assert_non_null(strstr(err.text, "my_relu"));
     assert_null(plan);
@@ -247,7 +253,7 @@ static void test_nn_plan_make_refuses_unknown_ranges(void **state)
     add_dense(&n, "dense1", 10, 30);
     fold(&n);
     nn_plan *plan = NULL;
-    assert_int_equal(nn_plan_make(&plan, n.network, NULL, &err),
+    assert_int_equal(nn_plan_make(&plan, n.network, &batch, &err),
                      SOTTO_ERR_RANGE);
     assert_non_null(strstr(err.text, "--calibrate"));
     net_free(&n);
@@ -266,7 +272,7 @@ static void test_nn_plan_make_refuses_too_deep(void **state)
     }
     fold(&n);
     nn_plan *plan = NULL;
-    assert_int_equal(nn_plan_make(&plan, n.network, NULL, &err),
+    assert_int_equal(nn_plan_make(&plan, n.network, &batch, &err),
                      SOTTO_ERR_LEVEL);
     assert_null(plan);
     net_free(&n);
@@ -287,7 +293,7 @@ static void test_nn_plan_make_deep(void **state)
     add_dense(&n, "scores", 3, 2);
     fold(&n);
     nn_plan *plan = NULL;
-    must(nn_plan_make(&plan, n.network, NULL, &err));
+    must(nn_plan_make(&plan, n.network, &batch, &err));
     must(nn_plan_verify(plan, n.network, &err));
     assert_true(plan->params.n_levels > 3);
     sotto_free(plan);
@@ -300,8 +306,11 @@ static void test_nn_plan_write_read_round_trip(void **state)
     net n = cryptonets();
     const float mean[] = {0.5f};
     const float std[] = {0.25f};
-    const nn_plan_options options = {
-        .images = 123, .mean = mean, .std = std, .n_mean = 1};
+    const nn_plan_options options = {.packing = NN_PACKING_BATCH,
+                                     .images = 123,
+                                     .mean = mean,
+                                     .std = std,
+                                     .n_mean = 1};
     nn_plan *plan = NULL;
     nn_plan *read = NULL;
     char *text = NULL;
@@ -333,7 +342,8 @@ static void test_nn_plan_write_read_costs(void **state)
         costs.ns[i] *= 1.0 / 3 + i;
     }
     for (int measured = 0; measured < 2; measured++) {
-        const nn_plan_options options = {.costs = measured ? &costs : NULL};
+        const nn_plan_options options = {.packing = NN_PACKING_BATCH,
+                                         .costs = measured ? &costs : NULL};
         nn_plan *plan = NULL;
         nn_plan *read = NULL;
         char *text = NULL;
@@ -360,7 +370,7 @@ static void test_nn_plan_sizes_counts_what_is_held(void **state)
     (void)state;
     net n = cryptonets();
     nn_plan *plan = NULL;
-    must(nn_plan_make(&plan, n.network, NULL, &err));
+    must(nn_plan_make(&plan, n.network, &batch, &err));
     nn_plan_bytes bytes;
     must(nn_plan_sizes(&bytes, plan, &err));
     const uint64_t limb = (uint64_t)8 << plan->params.log2_n;
@@ -382,7 +392,7 @@ static void test_nn_plan_read_refuses_damage(void **state)
     nn_plan *plan = NULL;
     char *text = NULL;
     size_t len = 0;
-    must(nn_plan_make(&plan, n.network, NULL, &err));
+    must(nn_plan_make(&plan, n.network, &batch, &err));
     must(nn_plan_write(&text, &len, plan, &err));
     nn_plan *read = NULL;
     for (size_t i = 0; i < len; i += 5) {
@@ -411,7 +421,8 @@ static void test_nn_plan_read_refuses_insecure(void **state)
     nn_plan *read = NULL;
     char *text = NULL;
     size_t len = 0;
-    const nn_plan_options options = {.log2_n = 11, .allow_insecure = true};
+    const nn_plan_options options = {
+        .packing = NN_PACKING_BATCH, .log2_n = 11, .allow_insecure = true};
     must(nn_plan_make(&plan, n.network, &options, &err));
     must(nn_plan_write(&text, &len, plan, &err));
     assert_int_equal(nn_plan_read(&read, text, len, false, &err),
@@ -433,7 +444,7 @@ static void test_nn_plan_verify_refuses_another_model(void **state)
     add_dense(&b, "dense2", 10, 30);
     fold(&b);
     nn_plan *plan = NULL;
-    must(nn_plan_make(&plan, a.network, NULL, &err));
+    must(nn_plan_make(&plan, a.network, &batch, &err));
     assert_int_equal(nn_plan_verify(plan, b.network, &err), SOTTO_ERR_MISMATCH);
     plan->step[2].weight_bits += 1;
     assert_int_equal(nn_plan_verify(plan, a.network, &err), SOTTO_ERR_MISMATCH);
