@@ -204,8 +204,10 @@ void demo_show(demo *d)
             100 * (double)d->correct_encrypted / n,
             100 * (double)d->correct_plain / n, d->n, d->label_differences);
     app_say(d->app, "errors of the scores");
-    show_error(d, "HE", &d->he);
-    show_error(d, "rounding", &d->rounding);
+    if (d->plan->packing == NN_PACKING_BATCH) {
+        show_error(d, "HE", &d->he);
+        show_error(d, "rounding", &d->rounding);
+    }
     show_error(d, "total", &d->total);
     const uint64_t room = d->encrypt.slots * d->encrypt.batches;
     if (d->n < room) {

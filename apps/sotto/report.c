@@ -252,16 +252,19 @@ static void head(text_out *out, const demo *d)
 /* Everything behind the tiles. */
 static void sections(text_out *out, const demo *d)
 {
+    const bool single = d->plan->packing == NN_PACKING_SINGLE;
     text_put(out, "<h2>Five steps, three parties</h2>\n");
     flow(out, d);
     text_put(out, "<h2>What the client decrypts</h2>\n");
     report_digits(out, d);
-    text_put(
-        out,
-        "<h2>Three errors against their predictions</h2>\n"
-        "<p class=\"note\">HE error comes from encryption, rounding error "
-        "from weights that are integers. The axis counts powers of two.</p>"
-        "\n");
+    text_put(out, single
+                      ? "<h2>Errors against their prediction</h2>\n<p "
+                        "class=\"note\">From encryption and from weights that "
+                        "are rounded. The axis counts powers of two.</p>\n"
+                      : "<h2>Three errors against their predictions</h2>\n<p "
+                        "class=\"note\">HE error comes from encryption, "
+                        "rounding error from weights that are integers. The "
+                        "axis counts powers of two.</p>\n");
     report_errors(out, d);
     text_put(out,
              "<h2>Bits along the network</h2>\n"

@@ -130,8 +130,9 @@ static int bin_of(double size)
 static span span_of(const demo *d)
 {
     span s = {DEMO_BINS, 0};
-    const demo_error *all[3] = {&d->he, &d->rounding, &d->total};
-    for (int e = 0; e < 3; e++) {
+    const demo_error *all[3] = {&d->total, &d->he, &d->rounding};
+    const int n = d->plan->packing == NN_PACKING_SINGLE ? 1 : 3;
+    for (int e = 0; e < n; e++) {
         for (int b = 0; b < DEMO_BINS; b++) {
             /* A few tiny errors far left say nothing. */
             if (all[e]->bin[b] * 2000 > d->n * d->n_outputs) {
@@ -195,10 +196,12 @@ void report_errors(text_out *out, const demo *d)
              "<ul class=\"key\"><li>how many scores have an error of this size"
              "</li><li><i class=\"line\" style=\"--c:var(--warm)\"></i>"
              "predicted bound</li></ul>\n<div class=\"rows\">\n");
-    distribution(out, "HE error", "encrypted \u2212 rounded network", "hist",
-                 &d->he, s);
-    distribution(out, "Rounding error", "rounded \u2212 float network", "hist2",
-                 &d->rounding, s);
+    if (d->plan->packing == NN_PACKING_BATCH) {
+        distribution(out, "HE error", "encrypted \u2212 rounded network",
+                     "hist", &d->he, s);
+        distribution(out, "Rounding error", "rounded \u2212 float network",
+                     "hist2", &d->rounding, s);
+    }
     distribution(out, "Total", "encrypted \u2212 float network", "hist3",
                  &d->total, s);
     text_put(out, "<div class=\"row\"><div class=\"what\"><span>size of the "

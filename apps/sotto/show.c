@@ -218,7 +218,8 @@ void show_steps(text_out *out, const nn_plan *plan)
     text_printf(out, "%4s  %-18s %-30s %6s %5s %5s %10s  %9s\n", "step", "name",
                 "kind", "values", "level", "parts", "log2 scale", "HE error");
     text_printf(out, "%4d  %-18s %-30s %6zu %5d %5d %10.3f\n", 0, "input",
-                "encrypt", plan->n_inputs, 0, 2, log2(plan->input_scale));
+                "encrypt", nn_shape_size(&plan->input_shape), 0, 2,
+                log2(plan->input_scale));
     for (int k = 0; k < plan->n_steps; k++) {
         const nn_plan_step *s = &plan->step[k];
         char kind[64];
