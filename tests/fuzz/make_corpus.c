@@ -93,8 +93,9 @@ static void write_ciphertexts(const rlwe_context *context,
 }
 
 /* The plan of a network of 4 inputs, 3 squared units and 2 scores. */
-static void write_plan(void)
+static void write_plan(const char *path, nn_packing packing)
 {
+    const nn_plan_options options = {.packing = packing};
     static const float weights[12] = {0.5f, -0.25f, 0.125f, 1.0f};
     const nn_shape shape = {1, {4}};
     nn_graph *graph;
@@ -108,12 +109,12 @@ static void write_plan(void)
     must(nn_graph_dense(graph, &node, "dense2", node, 2, weights, NULL, &err));
     nn_graph_set_range(graph, node, -16, 16);
     must(nn_network_new(&network, graph, NULL, &err));
-    must(nn_plan_make(&plan, network, NULL, &err));
+    must(nn_plan_make(&plan, network, &options, &err));
 
     char *text;
     size_t len_bytes;
     must(nn_plan_write(&text, &len_bytes, plan, &err));
-    sotto_output *out = begin("plan/small");
+    sotto_output *out = begin(path);
     must(sotto_output_write(out, text, len_bytes, &err));
     must(sotto_output_commit(out, &err));
     sotto_free(text);
@@ -132,6 +133,7 @@ int main(void)
     write_keys(context, secret, &root);
     write_ciphertexts(context, secret, &root);
     rlwe_secret_free(secret, context);
-    write_plan();
+    write_plan("plan/small", NN_PACKING_BATCH);
+    write_plan("plan/single", NN_PACKING_SINGLE);
     return 0;
 }

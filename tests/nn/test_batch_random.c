@@ -46,6 +46,7 @@ static nn_plan *plan_for(const nn_network *network, sotto_status *status,
         &statistics.tensor[statistics.n_tensors - 1];
     const double largest = fmax(fabs(scores->min), fabs(scores->max));
     const nn_plan_options options = {.images = IMAGES,
+                                     .packing = NN_PACKING_BATCH,
                                      .log2_n = 10,
                                      .allow_insecure = true,
                                      .he_target = largest / 16,
