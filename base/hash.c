@@ -162,6 +162,33 @@ void sotto_sha256_update(sotto_sha256 *hash, const void *data, size_t len_bytes)
     }
 }
 
+void sotto_sha256_update_two(sotto_sha256 *hash, sotto_sha256 *other,
+                             const void *data, const void *other_data,
+                             size_t len_bytes)
+{
+    const uint8_t *in = data, *other_in = other_data;
+#if defined(__x86_64__)
+    const size_t size = sizeof hash->block;
+    const size_t head = (size_t)(0 - hash->len_bytes) % size;
+    if (hash->engine == ENGINE_SHA && other->engine == ENGINE_SHA &&
+        hash->len_bytes % size == other->len_bytes % size &&
+        len_bytes >= head + size) {
+        sotto_sha256_update(hash, in, head);
+        sotto_sha256_update(other, other_in, head);
+        const size_t whole = (len_bytes - head) / size;
+        sotto_sha256_two_sha(hash->state, other->state, in + head,
+                             other_in + head, whole);
+        hash->len_bytes += whole * size;
+        other->len_bytes += whole * size;
+        in += head + whole * size;
+        other_in += head + whole * size;
+        len_bytes -= head + whole * size;
+    }
+#endif
+    sotto_sha256_update(hash, in, len_bytes);
+    sotto_sha256_update(other, other_in, len_bytes);
+}
+
 /* §5.1.1: a one bit, zeros, the length in bits as a big-endian number. */
 void sotto_sha256_final(sotto_sha256 *hash, uint8_t *digest)
 {

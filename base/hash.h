@@ -32,6 +32,13 @@ void sotto_sha256_ask(sotto_sha256 *hash);
 void sotto_sha256_update(sotto_sha256 *hash, const void *data,
                          size_t len_bytes);
 
+/* sotto_sha256_update of two hashes with len_bytes bytes each: where the
+ * processor has SHA instructions and both hashes have taken as many bytes, in
+ * little more than the time of one. */
+void sotto_sha256_update_two(sotto_sha256 *hash, sotto_sha256 *other,
+                             const void *data, const void *other_data,
+                             size_t len_bytes);
+
 /* Ends the hash; digest: 32 bytes. The state is wiped. */
 void sotto_sha256_final(sotto_sha256 *hash, uint8_t *digest);
 

@@ -19,6 +19,11 @@ void sotto_sha256_blocks_portable(uint32_t *state, const uint8_t *in,
 /* The same with the SHA instructions (hash_sha.c): needs SOTTO_CPU_SHA. */
 void sotto_sha256_blocks_sha(uint32_t *state, const uint8_t *in,
                              size_t n_blocks);
+
+/* n_blocks blocks of each of two hashes, which takes little longer than one. */
+void sotto_sha256_two_sha(uint32_t *state, uint32_t *other_state,
+                          const uint8_t *in, const uint8_t *other_in,
+                          size_t n_blocks);
 #endif
 
 #endif

@@ -118,9 +118,11 @@ void ntt_pack_bits_avx2(uint8_t *out, const uint64_t *a, size_t n,
     for (size_t j = 0; j < n_main; j += 8, out += bits) {
         for (size_t i = 0; i < 4; i++) {
             const __m128i x = _mm_sllv_epi64(LOAD(a + j + 2 * i), p[i].shift);
-            const __m128i bytes = _mm_or_si128(
-                _mm_or_si128(_mm_shuffle_epi8(x, p[i].even), carry),
-                _mm_shuffle_epi8(x, p[i].odd));
+            /* The carry comes last: each pair waits for it. */
+            const __m128i bytes =
+                _mm_or_si128(_mm_or_si128(_mm_shuffle_epi8(x, p[i].even),
+                                          _mm_shuffle_epi8(x, p[i].odd)),
+                             carry);
             _mm_storeu_si128((__m128i *)(void *)(out + p[i].first), bytes);
             carry = _mm_shuffle_epi8(bytes, p[i].carry);
         }

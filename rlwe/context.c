@@ -12,6 +12,8 @@ static sotto_status fill_context(rlwe_context *context,
                                  ntt_backend cap, sotto_error *err)
 {
     SOTTO_TRY(rlwe_params_check(&context->params, literal, err));
+    sotto_sha256_init(&context->hash);
+    sotto_sha256_ask(&context->hash);
     const ntt_ring shape = ntt_ring_init(literal->log2_n);
     SOTTO_TRY(rns_ring_new(&context->ring, &shape, literal->modulus,
                            literal->n_moduli, cap, err));

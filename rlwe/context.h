@@ -5,6 +5,7 @@
 #ifndef SOTTO_RLWE_CONTEXT_H
 #define SOTTO_RLWE_CONTEXT_H
 
+#include "base/hash.h"
 #include "base/status.h"
 #include "ntt/rns.h"
 #include "rlwe/chain.h"
@@ -14,6 +15,7 @@ typedef struct rlwe_context {
     rlwe_params params;
     rns_ring *ring;
     rlwe_chain chain;
+    sotto_sha256 hash; /* fresh: that those of all records are like */
 } rlwe_context;
 
 /* Builds tables for the parameters; the backend cap is SOTTO_BACKEND's.

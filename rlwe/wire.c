@@ -15,7 +15,6 @@
 #define MAGIC_BYTES 8
 #define VERSION 1
 #define HEADER_SUMMED 104 /* bytes of a header under its checksum */
-#define RECORD_SUMMED 32  /* bytes of a record head under the checksum */
 #define FLAG_INSECURE 1u
 #define FLAG_FROM_SEED 2u
 
@@ -232,7 +231,7 @@ static sotto_status fill_reader(rlwe_file_reader *reader, const char *path,
     SOTTO_TRY(sotto_input_open(&reader->input, path, err));
     SOTTO_TRY(read_header(&reader->header, reader->input, err));
     reader->position = WIRE_HEADER_BYTES;
-    sotto_sha256_ask(&reader->hash);
+    reader->hash = context->hash;
     SOTTO_TRY(check_file(reader, context, expected, err));
     reader->capacity = largest_record(context, expected);
     reader->buffer = sotto_calloc(reader->capacity, 1);
@@ -395,40 +394,13 @@ sotto_status rlwe_wire_payload(rlwe_file_reader *reader, uint8_t *bytes,
                      (size_t)record->len_bytes, err);
 }
 
-/* Ends a record's hash and compares. */
-static sotto_status check_sum(const rlwe_file_reader *reader, uint64_t number,
-                              sotto_sha256 *hash, const uint8_t *bytes,
-                              sotto_error *err)
-{
-    uint8_t digest[SOTTO_HASH_BYTES];
-    sotto_sha256_final(hash, digest);
-    if (memcmp(digest, bytes + RECORD_SUMMED, sizeof digest) != 0) {
-        return rlwe_wire_fail(reader, number, err, SOTTO_ERR_FORMAT,
-                              "damaged: the checksum differs; copy or make the "
-                              "file again");
-    }
-    return SOTTO_OK;
-}
-
-sotto_status rlwe_wire_verify(const rlwe_file_reader *reader, uint64_t number,
-                              const uint8_t *bytes, size_t len_bytes,
-                              sotto_error *err)
-{
-    sotto_sha256 hash;
-    sotto_sha256_init_like(&hash, &reader->hash);
-    sotto_sha256_update(&hash, bytes, RECORD_SUMMED);
-    sotto_sha256_update(&hash, bytes + WIRE_RECORD_BYTES,
-                        len_bytes - WIRE_RECORD_BYTES);
-    return check_sum(reader, number, &hash, bytes, err);
-}
-
 sotto_status rlwe_wire_skip(rlwe_file_reader *reader,
                             const rlwe_wire_record *record, sotto_error *err)
 {
     const size_t room = reader->capacity - WIRE_RECORD_BYTES;
     sotto_sha256 hash;
-    sotto_sha256_init(&hash);
-    sotto_sha256_update(&hash, reader->buffer, RECORD_SUMMED);
+    sotto_sha256_init_like(&hash, &reader->hash);
+    sotto_sha256_update(&hash, reader->buffer, WIRE_SUMMED_BYTES);
     /* Part by part through the buffer: a length that lies runs into the end of
      * the file, not out of memory. */
     uint64_t left = record->len_bytes;
@@ -439,7 +411,10 @@ sotto_status rlwe_wire_skip(rlwe_file_reader *reader,
         sotto_sha256_update(&hash, reader->buffer + WIRE_RECORD_BYTES, part);
         left -= part;
     }
-    return check_sum(reader, reader->n_records, &hash, reader->buffer, err);
+    uint8_t digest[SOTTO_HASH_BYTES];
+    sotto_sha256_final(&hash, digest);
+    return rlwe_wire_check_sum(reader, reader->n_records, digest,
+                               reader->buffer, err);
 }
 
 sotto_status rlwe_wire_check_key_id(const rlwe_file_reader *reader,
@@ -458,19 +433,14 @@ sotto_status rlwe_wire_check_key_id(const rlwe_file_reader *reader,
                           want);
 }
 
-void rlwe_wire_seal(uint8_t *bytes, rlwe_file_kind kind, uint64_t index,
+void rlwe_wire_head(uint8_t *bytes, rlwe_file_kind kind, uint64_t index,
                     uint32_t item, size_t payload_bytes)
 {
-    sotto_writer writer = sotto_writer_init(bytes, RECORD_SUMMED);
+    sotto_writer writer = sotto_writer_init(bytes, WIRE_SUMMED_BYTES);
     sotto_write_bytes(&writer, record_magic, MAGIC_BYTES);
     sotto_write_u32(&writer, (uint32_t)kind);
     sotto_write_u32(&writer, item);
     sotto_write_u64(&writer, index);
     sotto_write_u64(&writer, payload_bytes);
-    SOTTO_ASSERT(writer.ok && writer.at == RECORD_SUMMED);
-    sotto_sha256 hash;
-    sotto_sha256_init(&hash);
-    sotto_sha256_update(&hash, bytes, RECORD_SUMMED);
-    sotto_sha256_update(&hash, bytes + WIRE_RECORD_BYTES, payload_bytes);
-    sotto_sha256_final(&hash, bytes + RECORD_SUMMED);
+    SOTTO_ASSERT(writer.ok && writer.at == WIRE_SUMMED_BYTES);
 }

@@ -107,6 +107,17 @@ size_t rlwe_pack_ct(uint8_t *bytes, const rlwe_context *context,
                     const rlwe_ct *ct, uint64_t scale_bits, uint64_t index,
                     uint32_t item);
 
+/* rlwe_pack_ct but for the checksum, which rlwe_seal_cts writes. */
+size_t rlwe_pack_ct_unsealed(uint8_t *bytes, const rlwe_context *context,
+                             const rlwe_ct *ct, uint64_t scale_bits,
+                             uint64_t index, uint32_t item);
+
+/* Writes the checksums of n records of len_bytes bytes each, one behind the
+ * other. cost: two at a time, which where the processor has SHA instructions
+ * takes little longer than one: best while both are in the cache. */
+void rlwe_seal_cts(uint8_t *bytes, const rlwe_context *context,
+                   size_t len_bytes, size_t n);
+
 /* Size of a ciphertext record on disk, header and checksum included. */
 size_t rlwe_ct_record_bytes(const rlwe_context *context, int level,
                             int n_components, bool seeded);
@@ -124,19 +135,26 @@ sotto_status rlwe_read_ct(rlwe_file_reader *reader, const rlwe_context *context,
                           uint32_t *item, bool *at_end,
                           sotto_error *err) SOTTO_MUST_CHECK;
 
-/* A record as it stands in the file: bounded, not yet verified. */
+/* A record as it stands in the file: bounded. */
 typedef struct rlwe_raw_ct {
     uint64_t number; /* of the record in the file, from 1 */
     uint64_t index;  /* batch and feature as the record claims; only good for */
     uint32_t item;   /* passing over what is not wanted */
     size_t len_bytes; /* head and payload */
     uint8_t *bytes;   /* the caller's, rlwe_ct_record_max bytes */
+    bool verified;    /* its checksum is right; false: not known */
 } rlwe_raw_ct;
 
 /* The first half of rlwe_read_ct: only reads, so that several threads may do
  * the second half. error: SOTTO_ERR_FORMAT, SOTTO_ERR_IO. */
 sotto_status rlwe_read_raw_ct(rlwe_file_reader *reader, rlwe_raw_ct *raw,
                               bool *at_end, sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Compares the checksums of two records, both at once where they are equally
+ * long, and sets `verified` where they are right: then rlwe_parse_ct need not.
+ * What is wrong, rlwe_parse_ct reports. Any number of threads at once. */
+void rlwe_verify_two_cts(const rlwe_file_reader *reader, rlwe_raw_ct *raw,
+                         rlwe_raw_ct *other);
 
 /* The second half of rlwe_read_ct: verifies, unpacks and expands. Only reads
  * the reader: any number of threads at once. error: as rlwe_read_ct. */

@@ -27,9 +27,9 @@ size_t rlwe_ct_record_max(const rlwe_context *context)
     return rlwe_ct_record_bytes(context, 0, RLWE_MAX_COMPONENTS, false);
 }
 
-size_t rlwe_pack_ct(uint8_t *bytes, const rlwe_context *context,
-                    const rlwe_ct *ct, uint64_t scale_bits, uint64_t index,
-                    uint32_t item)
+size_t rlwe_pack_ct_unsealed(uint8_t *bytes, const rlwe_context *context,
+                             const rlwe_ct *ct, uint64_t scale_bits,
+                             uint64_t index, uint32_t item)
 {
     SOTTO_ASSERT(!ct->seeded || ct->n_components == 2);
     const rns_set *set = rlwe_level_set(context, ct->level);
@@ -55,8 +55,29 @@ size_t rlwe_pack_ct(uint8_t *bytes, const rlwe_context *context,
         at += SOTTO_SEED_BYTES;
     }
     const size_t len_bytes = (size_t)(at - bytes);
-    rlwe_wire_seal(bytes, RLWE_FILE_CIPHERTEXT, index, item,
+    rlwe_wire_head(bytes, RLWE_FILE_CIPHERTEXT, index, item,
                    len_bytes - WIRE_RECORD_BYTES);
+    return len_bytes;
+}
+
+void rlwe_seal_cts(uint8_t *bytes, const rlwe_context *context,
+                   size_t len_bytes, size_t n)
+{
+    for (; n >= 2; n -= 2, bytes += 2 * len_bytes) {
+        rlwe_wire_seal_two(bytes, bytes + len_bytes, context, len_bytes);
+    }
+    if (n > 0) {
+        rlwe_wire_seal(bytes, context, len_bytes);
+    }
+}
+
+size_t rlwe_pack_ct(uint8_t *bytes, const rlwe_context *context,
+                    const rlwe_ct *ct, uint64_t scale_bits, uint64_t index,
+                    uint32_t item)
+{
+    const size_t len_bytes =
+        rlwe_pack_ct_unsealed(bytes, context, ct, scale_bits, index, item);
+    rlwe_wire_seal(bytes, context, len_bytes);
     return len_bytes;
 }
 
@@ -85,7 +106,20 @@ sotto_status rlwe_read_raw_ct(rlwe_file_reader *reader, rlwe_raw_ct *raw,
     raw->index = record.index;
     raw->item = record.item;
     raw->len_bytes = WIRE_RECORD_BYTES + (size_t)record.len_bytes;
+    raw->verified = false;
     return SOTTO_OK;
+}
+
+void rlwe_verify_two_cts(const rlwe_file_reader *reader, rlwe_raw_ct *raw,
+                         rlwe_raw_ct *other)
+{
+    if (raw->len_bytes == other->len_bytes) {
+        bool right[2];
+        rlwe_wire_verify_two(reader, right, raw->bytes, other->bytes,
+                             raw->len_bytes);
+        raw->verified = right[0];
+        other->verified = right[1];
+    }
 }
 
 /* What stands before the polynomials of a ciphertext. */
@@ -179,8 +213,10 @@ sotto_status rlwe_parse_ct(const rlwe_file_reader *reader,
                            sotto_error *err)
 {
     /* Nothing of a record is looked at before its checksum is right. */
-    SOTTO_TRY(
-        rlwe_wire_verify(reader, raw->number, raw->bytes, raw->len_bytes, err));
+    if (!raw->verified) {
+        SOTTO_TRY(rlwe_wire_verify(reader, raw->number, raw->bytes,
+                                   raw->len_bytes, err));
+    }
     ct_fields fields = {.rest = NULL};
     SOTTO_TRY(parse_fields(&fields, reader, context, raw, err));
     SOTTO_TRY(

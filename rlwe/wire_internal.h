@@ -38,6 +38,7 @@
 #define WIRE_MASK_BYTES 16
 #define WIRE_HEADER_BYTES 136
 #define WIRE_RECORD_BYTES 64
+#define WIRE_SUMMED_BYTES 32 /* of a record head, under the checksum */
 #define WIRE_CT_BYTES 48
 #define WIRE_PUBLIC_BYTES 64
 #define WIRE_SWITCH_BYTES 192
@@ -72,10 +73,22 @@ sotto_status rlwe_wire_payload(rlwe_file_reader *reader, uint8_t *bytes,
                                size_t capacity, const rlwe_wire_record *record,
                                sotto_error *err) SOTTO_MUST_CHECK;
 
+/* Compares a digest with the checksum of a record whose head is at bytes.
+ * error: SOTTO_ERR_FORMAT. */
+sotto_status rlwe_wire_check_sum(const rlwe_file_reader *reader,
+                                 uint64_t number, const uint8_t *digest,
+                                 const uint8_t *bytes,
+                                 sotto_error *err) SOTTO_MUST_CHECK;
+
 /* Compares the checksum of a whole record. error: SOTTO_ERR_FORMAT. */
 sotto_status rlwe_wire_verify(const rlwe_file_reader *reader, uint64_t number,
                               const uint8_t *bytes, size_t len_bytes,
                               sotto_error *err) SOTTO_MUST_CHECK;
+
+/* Compares the checksums of two records that are equally long. */
+void rlwe_wire_verify_two(const rlwe_file_reader *reader, bool right[2],
+                          const uint8_t *bytes, const uint8_t *other,
+                          size_t len_bytes);
 
 /* Steps over the payload of a record that is too long for the buffer, whose
  * first WIRE_RECORD_BYTES bytes are the head; verifies it all the same. */
@@ -100,9 +113,16 @@ sotto_status rlwe_wire_only_record(rlwe_file_reader *reader,
                                    size_t payload_bytes,
                                    sotto_error *err) SOTTO_MUST_CHECK;
 
-/* Completes the head of a record whose payload stands behind it. */
-void rlwe_wire_seal(uint8_t *bytes, rlwe_file_kind kind, uint64_t index,
+/* Writes the head of a record but for its checksum. */
+void rlwe_wire_head(uint8_t *bytes, rlwe_file_kind kind, uint64_t index,
                     uint32_t item, size_t payload_bytes);
+
+/* Writes the checksum of a record of len_bytes bytes, head included, where all
+ * else stands; those of two in little more time. */
+void rlwe_wire_seal(uint8_t *bytes, const rlwe_context *context,
+                    size_t len_bytes);
+void rlwe_wire_seal_two(uint8_t *bytes, uint8_t *other,
+                        const rlwe_context *context, size_t len_bytes);
 
 /* Writes and reads a mask of moduli. Reading fails (false) when it is empty or
  * names an id from n_limbs on. */

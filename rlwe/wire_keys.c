@@ -11,11 +11,13 @@
 #include "rlwe/wire_internal.h"
 
 /* Writes a record that stands complete in bytes but for its head. */
-static sotto_status write_record(sotto_output *out, uint8_t *bytes,
-                                 size_t len_bytes, rlwe_file_kind kind,
-                                 uint64_t index, sotto_error *err)
+static sotto_status write_record(sotto_output *out, const rlwe_context *context,
+                                 uint8_t *bytes, size_t len_bytes,
+                                 rlwe_file_kind kind, uint64_t index,
+                                 sotto_error *err)
 {
-    rlwe_wire_seal(bytes, kind, index, 0, len_bytes - WIRE_RECORD_BYTES);
+    rlwe_wire_head(bytes, kind, index, 0, len_bytes - WIRE_RECORD_BYTES);
+    rlwe_wire_seal(bytes, context, len_bytes);
     return sotto_output_write(out, bytes, len_bytes, err);
 }
 
@@ -85,7 +87,8 @@ sotto_status rlwe_write_secret(sotto_output *out, const rlwe_context *context,
     }
     sotto_status status = rlwe_write_header(out, &header, err);
     if (status == SOTTO_OK) {
-        status = write_record(out, bytes, len_bytes, RLWE_FILE_SECRET, 0, err);
+        status = write_record(out, context, bytes, len_bytes, RLWE_FILE_SECRET,
+                              0, err);
     }
     sotto_wipe_free(bytes, len_bytes);
     return status;
@@ -162,7 +165,8 @@ sotto_status rlwe_write_public(sotto_output *out, const rlwe_context *context,
                               context->ring, &key->set, key->b);
     sotto_status status = rlwe_write_header(out, &header, err);
     if (status == SOTTO_OK) {
-        status = write_record(out, bytes, len_bytes, RLWE_FILE_PUBLIC, 0, err);
+        status = write_record(out, context, bytes, len_bytes, RLWE_FILE_PUBLIC,
+                              0, err);
     }
     sotto_free(bytes);
     return status;
@@ -260,8 +264,8 @@ sotto_status rlwe_write_switch_key(sotto_output *out,
         }
     }
     SOTTO_ASSERT(at == bytes + len_bytes);
-    const sotto_status status =
-        write_record(out, bytes, len_bytes, RLWE_FILE_EVAL, index, err);
+    const sotto_status status = write_record(out, context, bytes, len_bytes,
+                                             RLWE_FILE_EVAL, index, err);
     sotto_free(bytes);
     return status;
 }

@@ -191,8 +191,8 @@ static sotto_status spread_task(void *arg, size_t task, int number,
     return SOTTO_OK;
 }
 
-/* Encrypts one slot vector and packs the record. Its stream is (batch, item):
- * each is used once under a root that belongs to this run. */
+/* Encrypts one slot vector and packs the record, unsealed. Its stream is
+ * (batch, item): each is used once under a root that belongs to this run. */
 static sotto_status encrypt_item(encrypt_run *run, encrypt_worker *worker,
                                  const double *slots, size_t number,
                                  uint8_t *record, sotto_error *err)
@@ -212,8 +212,8 @@ static sotto_status encrypt_item(encrypt_run *run, encrypt_worker *worker,
             &worker->ct, run->encoder, run->context, run->public_key, slots,
             count, scale, 0, &run->root, batch, item, &worker->arena, err));
     }
-    (void)rlwe_pack_ct(record, run->context, &worker->ct.ct,
-                       nn_run_scale_bits(scale), batch, item);
+    (void)rlwe_pack_ct_unsealed(record, run->context, &worker->ct.ct,
+                                nn_run_scale_bits(scale), batch, item);
     return SOTTO_OK;
 }
 
@@ -235,10 +235,17 @@ static sotto_status chunk_task(void *arg, size_t task, int number,
     } else {
         gather(run, worker->values, run->now.first + at, n);
     }
+    uint8_t *record = run->now.records + at * run->each;
     for (size_t i = 0; i < n; i++) {
         SOTTO_TRY(encrypt_item(run, worker, slots + i * run->n_slots,
-                               run->now.first + at + i,
-                               run->now.records + (at + i) * run->each, err));
+                               run->now.first + at + i, record + i * run->each,
+                               err));
+        /* Two at a time, which are still in the cache. */
+        if (i % 2 == 1 || i + 1 == n) {
+            const size_t start = i - i % 2;
+            rlwe_seal_cts(record + start * run->each, run->context, run->each,
+                          i - start + 1);
+        }
     }
     return SOTTO_OK;
 }

@@ -3,10 +3,11 @@
  *
  * A file holds batches of items in order. Records are read one after the other,
  * each by the thread that then parses it, so that reading and parsing overlap
- * and no more records are held than there are threads:
+ * and no more records are held than threads work on. A thread takes two at a
+ * time, since their checksums take little longer than one:
  *
- *     worker 0   read 0 | verify, unpack, expand … | read 2 | …
- *     worker 1          | read 1 | verify, unpack, expand … | read 3 | …
+ *     worker 0   read 0, 1 | verify, unpack, expand … | read 4, 5 | …
+ *     worker 1             | read 2, 3 | verify, unpack, expand … | …
  *
  * Records that are written are packed by all threads, a chunk at a time.
  */
@@ -48,10 +49,11 @@ typedef struct run_input {
     int n_components;   /* … */
     double scale;       /* … */
     bool exact_scale;   /* bit for bit, not to 2^-40 */
-    int threads;
-    rlwe_raw_ct *raw; /* [threads + 1]: of each worker, and the one ahead */
-    uint8_t *bytes;   /* [threads + 1][largest record] */
-    bool ahead;       /* raw[threads] is read and not used yet */
+    size_t together;    /* most records that a worker takes at once */
+    size_t n_raw;       /* threads·together + 1 */
+    rlwe_raw_ct *raw;   /* [n_raw]: of each worker, and the one ahead */
+    uint8_t *bytes;     /* [n_raw][largest record] */
+    bool ahead;         /* raw[n_raw - 1] is read and not used yet */
 } run_input;
 
 /* Opens a ciphertext file of this plan.

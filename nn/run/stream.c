@@ -8,6 +8,10 @@
 #include "base/mem.h"
 #include "nn/run/run_internal.h"
 
+/* Larger records are taken one by one, and so are few. */
+#define MOST_TOGETHER_BYTES ((size_t)4 << 20)
+#define MANY_PER_THREAD 8
+
 size_t nn_run_chunk(const nn_control *control, size_t each)
 {
     const size_t threads = (size_t)nn_control_threads(control);
@@ -80,8 +84,9 @@ sotto_status nn_run_input_start(run_input *input, nn_control *control,
 {
     const size_t each = rlwe_ct_record_max(input->context);
     input->control = control;
-    input->threads = nn_control_threads(control);
-    const size_t n = (size_t)input->threads + 1;
+    input->together = each <= MOST_TOGETHER_BYTES ? 2 : 1;
+    const size_t n = (size_t)nn_control_threads(control) * input->together + 1;
+    input->n_raw = n;
     input->raw = sotto_calloc(n, sizeof *input->raw);
     input->bytes = sotto_calloc(n, each);
     if (input->raw == NULL || input->bytes == NULL) {
@@ -110,7 +115,7 @@ void nn_run_input_close(run_input *input)
 static sotto_status next_record(run_input *input, rlwe_raw_ct *raw,
                                 bool *at_end, sotto_error *err)
 {
-    rlwe_raw_ct *ahead = &input->raw[input->threads];
+    rlwe_raw_ct *ahead = &input->raw[input->n_raw - 1];
     if (input->ahead) {
         input->ahead = false;
         *at_end = false;
@@ -137,7 +142,7 @@ static sotto_status fail_missing(const run_input *input, uint64_t batch,
 sotto_status nn_run_input_seek(run_input *input, uint64_t batch,
                                sotto_error *err)
 {
-    rlwe_raw_ct *ahead = &input->raw[input->threads];
+    rlwe_raw_ct *ahead = &input->raw[input->n_raw - 1];
     bool at_end = false;
     do {
         SOTTO_TRY(next_record(input, ahead, &at_end, err));
@@ -153,7 +158,9 @@ sotto_status nn_run_input_seek(run_input *input, uint64_t batch,
  */
 typedef struct item_job {
     run_input *input;
-    uint64_t batch; /* the first */
+    uint64_t batch;  /* the first */
+    size_t n;        /* records in all … */
+    size_t together; /* … of which a worker takes so many at once */
     run_item fn;
     void *arg;
     pthread_mutex_t lock; /* of the file and of all below */
@@ -179,28 +186,56 @@ static sotto_status fail_item(item_job *job, size_t at, sotto_status status,
     return status;
 }
 
-/* Reads one record, whichever is next, and works on it. */
+/* Reads the next records, at most `wanted`; *at: number of the first one. A
+ * record that fails counts, so that those behind it are others. */
+static sotto_status take_records(item_job *job, rlwe_raw_ct *raw, size_t *n,
+                                 size_t *at, size_t wanted, sotto_error *err)
+{
+    sotto_status status = SOTTO_OK;
+    *n = 0;
+    pthread_mutex_lock(&job->lock);
+    *at = job->next;
+    while (status == SOTTO_OK && !job->at_end && *n < wanted) {
+        status = next_record(job->input, &raw[*n], &job->at_end, err);
+        *n += status == SOTTO_OK && !job->at_end;
+        job->next += !job->at_end;
+    }
+    pthread_mutex_unlock(&job->lock);
+    return status;
+}
+
+/* Reads one or two records, whichever are next, and works on them. */
 static sotto_status item_task(void *arg, size_t task, int worker,
                               sotto_error *err)
 {
-    (void)task;
     item_job *job = arg;
-    rlwe_raw_ct *raw = &job->input->raw[worker];
-    sotto_status status = SOTTO_OK;
-    pthread_mutex_lock(&job->lock);
-    const size_t at = job->next;
-    if (!job->at_end) {
-        status = next_record(job->input, raw, &job->at_end, err);
-        job->next += job->at_end ? 0 : 1;
+    const run_input *input = job->input;
+    if (task % job->together != 0) {
+        return SOTTO_OK; /* taken with the one before */
     }
-    const bool at_end = job->at_end;
-    pthread_mutex_unlock(&job->lock);
-    if (status == SOTTO_OK && !at_end) {
-        const size_t n = job->input->n_items;
-        status = job->fn(job->arg, raw, job->batch + at / n, (uint32_t)(at % n),
-                         worker, err);
+    rlwe_raw_ct *raw = &input->raw[(size_t)worker * input->together];
+    const size_t left = job->n - task;
+    sotto_error read_error;
+    size_t n, at;
+    const sotto_status read_status =
+        take_records(job, raw, &n, &at,
+                     left < job->together ? left : job->together, &read_error);
+    if (n == 2) {
+        rlwe_verify_two_cts(input->file, &raw[0], &raw[1]);
     }
-    return status == SOTTO_OK ? SOTTO_OK : fail_item(job, at, status, err);
+    for (size_t i = 0; i < n; i++) {
+        const sotto_status status =
+            job->fn(job->arg, &raw[i], job->batch + (at + i) / input->n_items,
+                    (uint32_t)((at + i) % input->n_items), worker, err);
+        if (status != SOTTO_OK) {
+            return fail_item(job, at + i, status, err);
+        }
+    }
+    if (read_status != SOTTO_OK) {
+        *err = read_error;
+        return fail_item(job, at + n, read_status, err);
+    }
+    return SOTTO_OK;
 }
 
 /* What is there was looked at first: it may tell more than its end. */
@@ -231,13 +266,22 @@ sotto_status nn_run_input_batches(run_input *input, uint64_t batch,
                                   void *arg, sotto_error *err)
 {
     sotto_error none;
-    item_job job = {.input = input, .batch = batch, .fn = fn, .arg = arg};
+    item_job job = {.input = input,
+                    .batch = batch,
+                    .n = n_batches * input->n_items,
+                    .together = 1,
+                    .fn = fn,
+                    .arg = arg};
+    /* Two at a time only where all threads have many. */
+    if (job.n >= MANY_PER_THREAD * (size_t)nn_control_threads(input->control)) {
+        job.together = input->together;
+    }
     err = err == NULL ? &none : err;
     if (pthread_mutex_init(&job.lock, NULL) != 0) {
         return sotto_fail(err, SOTTO_ERR_MEMORY, "out of memory for a lock");
     }
-    sotto_status status = nn_control_run(
-        input->control, n_batches * input->n_items, work, item_task, &job, err);
+    sotto_status status =
+        nn_control_run(input->control, job.n, work, item_task, &job, err);
     status = finish_job(&job, status, err);
     pthread_mutex_destroy(&job.lock);
     return status;

@@ -156,9 +156,24 @@ static void test_sha256_blocks_agree(void **state)
             a[i] = run == 0 ? 0 : run == 1 ? UINT32_MAX : random;
             b[i] = a[i];
         }
-        sotto_sha256_blocks_portable(a, data, (size_t)(run % 9));
-        sotto_sha256_blocks_sha(b, data, (size_t)(run % 9));
+        const size_t blocks = (size_t)(run % 5);
+        uint32_t c[8], d[8];
+        memcpy(c, a, sizeof a);
+        memcpy(d, data, sizeof d); /* another state */
+        uint32_t e[8];
+        memcpy(e, d, sizeof d);
+        sotto_sha256_blocks_portable(a, data, blocks);
+        sotto_sha256_blocks_sha(b, data, blocks);
         assert_memory_equal(a, b, sizeof a);
+        /* Two at once, in either place. */
+        sotto_sha256_blocks_portable(e, data + 64 * 3, blocks);
+        if (run % 2 == 0) {
+            sotto_sha256_two_sha(c, d, data, data + 64 * 3, blocks);
+        } else {
+            sotto_sha256_two_sha(d, c, data + 64 * 3, data, blocks);
+        }
+        assert_memory_equal(c, a, sizeof a);
+        assert_memory_equal(d, e, sizeof d);
     }
 #else
     skip();
@@ -189,6 +204,43 @@ static void test_sha256_of_long_pieces_after_short_ones(void **state)
     }
 }
 
+/* Two hashes that are equally far, or not, of any length. */
+static void test_sha256_update_two_is_update_of_each(void **state)
+{
+    (void)state;
+    static uint8_t data[2][400];
+    for (size_t i = 0; i < sizeof data[0]; i++) {
+        data[0][i] = (uint8_t)(i * 3);
+        data[1][i] = (uint8_t)(i * i >> 2);
+    }
+    const size_t before[][2] = {{0, 0},   {0, 1},    {1, 1},   {32, 32},
+                                {63, 63}, {63, 127}, {64, 64}, {65, 1}};
+    for (size_t b = 0; b < sizeof before / sizeof before[0]; b++) {
+        for (size_t len = 0; len <= 270; len++) {
+            for (int asked = 0; asked < 4; asked++) {
+                sotto_sha256 hash[2];
+                uint8_t got[2][SOTTO_HASH_BYTES], want[SOTTO_HASH_BYTES];
+                for (size_t i = 0; i < 2; i++) {
+                    sotto_sha256_init(&hash[i]);
+                    if (asked >> i & 1) {
+                        sotto_sha256_ask(&hash[i]);
+                    }
+                    sotto_sha256_update(&hash[i], data[i], before[b][i]);
+                }
+                sotto_sha256_update_two(&hash[0], &hash[1],
+                                        data[0] + before[b][0],
+                                        data[1] + before[b][1], len);
+                for (size_t i = 0; i < 2; i++) {
+                    assert_int_equal(hash[i].len_bytes, before[b][i] + len);
+                    sotto_sha256_final(&hash[i], got[i]);
+                    sotto_sha256_of(want, data[i], before[b][i] + len);
+                    assert_memory_equal(got[i], want, sizeof want);
+                }
+            }
+        }
+    }
+}
+
 static void test_hex_is_lower_case(void **state)
 {
     (void)state;
@@ -211,6 +263,7 @@ int main(void)
         cmocka_unit_test(test_sha256_final_wipes_the_state),
         cmocka_unit_test(test_sha256_blocks_agree),
         cmocka_unit_test(test_sha256_of_long_pieces_after_short_ones),
+        cmocka_unit_test(test_sha256_update_two_is_update_of_each),
         cmocka_unit_test(test_hex_is_lower_case),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

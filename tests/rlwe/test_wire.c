@@ -330,6 +330,100 @@ static void test_rlwe_parse_ct_of_raw_records(void **state)
     lab_free(&lab);
 }
 
+/* Two records at once: what is right is marked, what is not is reported when it
+ * is parsed; records of different length are left alone. */
+static void test_rlwe_verify_two_cts_marks_what_is_right(void **state)
+{
+    const char *path = folder_file(*state, "x.ct");
+    rlwe_lab lab = lab_new(&spec, "ct");
+    rlwe_ct ct = make_ct(&lab, 0, 2, true), longer = make_ct(&lab, 0, 2, false);
+    sotto_output *out = create(path);
+    put_ct_header(&lab, out);
+    put_ct(&lab, out, &ct, 7, 0, 0);
+    put_ct(&lab, out, &ct, 8, 0, 1);
+    put_ct(&lab, out, &longer, 9, 0, 2);
+    commit(out);
+    rlwe_file_reader *reader = open_ct(&lab, path);
+    rlwe_raw_ct raw[3];
+    bool at_end;
+    for (int i = 0; i < 3; i++) {
+        raw[i].bytes = malloc(rlwe_ct_record_max(lab.context));
+        raw[i].verified = true;
+        CHECK(rlwe_read_raw_ct(reader, &raw[i], &at_end, err));
+        assert_false(raw[i].verified);
+    }
+    rlwe_verify_two_cts(reader, &raw[1], &raw[2]);
+    assert_false(raw[1].verified || raw[2].verified);
+    for (int damaged = 0; damaged < 4; damaged++) {
+        const size_t places[] = {3, 20, 40, raw[0].len_bytes - 1};
+        for (size_t p = 0; p < 4; p++) {
+            for (int i = 0; i < 2; i++) {
+                raw[i].bytes[places[p]] ^= (uint8_t)(damaged >> i & 1);
+                raw[i].verified = false;
+            }
+            rlwe_verify_two_cts(reader, &raw[0], &raw[1]);
+            for (int i = 0; i < 2; i++) {
+                assert_int_equal(raw[i].verified, !(damaged >> i & 1));
+                raw[i].bytes[places[p]] ^= (uint8_t)(damaged >> i & 1);
+            }
+        }
+    }
+    rlwe_ct back;
+    uint64_t scale_bits, index;
+    uint32_t item;
+    CHECK(rlwe_ct_init(&back, lab.context, 0, 2, err));
+    rlwe_verify_two_cts(reader, &raw[0], &raw[1]);
+    CHECK(rlwe_parse_ct(reader, lab.context, &back, &scale_bits, &index, &item,
+                        &raw[1], err));
+    assert_same_ct(&lab, &ct, &back);
+    assert_true(scale_bits == 8 && item == 1);
+    raw[0].bytes[300] ^= 4;
+    raw[0].verified = false;
+    rlwe_verify_two_cts(reader, &raw[0], &raw[1]);
+    LAB_FAILS(SOTTO_ERR_FORMAT,
+              rlwe_parse_ct(reader, lab.context, &back, &scale_bits, &index,
+                            &item, &raw[0], err),
+              "x.ct, record 1", "checksum");
+    for (int i = 0; i < 3; i++) {
+        free(raw[i].bytes);
+    }
+    rlwe_ct_clear(&back);
+    rlwe_ct_clear(&longer);
+    rlwe_ct_clear(&ct);
+    rlwe_file_close(reader);
+    lab_free(&lab);
+}
+
+/* Records sealed together are those sealed one by one. */
+static void test_rlwe_seal_cts_as_each_alone(void **state)
+{
+    (void)state;
+    rlwe_lab lab = lab_new(&spec, "ct");
+    rlwe_ct ct = make_ct(&lab, 0, 2, true);
+    const size_t each = rlwe_ct_record_bytes(lab.context, 0, 2, true);
+    uint8_t *got = calloc(6, each), *want = calloc(5, each);
+    assert_true(got != NULL && want != NULL);
+    for (size_t n = 0; n <= 5; n++) {
+        memset(got, 0, 6 * each);
+        for (uint32_t i = 0; i < n; i++) {
+            assert_int_equal(
+                rlwe_pack_ct(want + i * each, lab.context, &ct, 1, 7, i), each);
+            assert_int_equal(rlwe_pack_ct_unsealed(got + i * each, lab.context,
+                                                   &ct, 1, 7, i),
+                             each);
+        }
+        rlwe_seal_cts(got, lab.context, each, n);
+        assert_memory_equal(got, want, n * each);
+        for (size_t i = 0; i < each; i++) {
+            assert_int_equal(got[n * each + i], 0);
+        }
+    }
+    free(got);
+    free(want);
+    rlwe_ct_clear(&ct);
+    lab_free(&lab);
+}
+
 /* ---- Concatenation ----------------------------------------------------- */
 
 /* Appends the bytes of a file to a buffer. */
@@ -833,6 +927,8 @@ int main(void)
         IN_FOLDER(test_rlwe_write_ct_round_trip),
         IN_FOLDER(test_rlwe_write_ct_layout),
         IN_FOLDER(test_rlwe_parse_ct_of_raw_records),
+        IN_FOLDER(test_rlwe_verify_two_cts_marks_what_is_right),
+        cmocka_unit_test(test_rlwe_seal_cts_as_each_alone),
         IN_FOLDER(test_rlwe_read_ct_of_concatenated_files),
         IN_FOLDER(test_rlwe_read_ct_of_parts_that_differ),
         IN_FOLDER(test_rlwe_write_secret_round_trip),
