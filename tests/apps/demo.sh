@@ -23,7 +23,7 @@ model small 'conv maps=1 kernel=5 stride=4' square flatten 'dense units=10' ||
 mkdir tmp
 TMPDIR=$work/tmp
 export TMPDIR
-check "demo" "$sotto" demo --images 12 --model small.onnx \
+check "demo" "$sotto" demo --images 600 --model small.onnx \
     --data "$root/data/mnist" --report page.html --json demo.json
 cp out.txt demo.txt
 

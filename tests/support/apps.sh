@@ -152,7 +152,7 @@ tiny() {
     model tiny 'conv maps=2 kernel=3 stride=3' square flatten \
         'dense units=10' || return 1
     "$sotto" plan tiny.onnx -o tiny.plan --images "${1:-20}" --quiet \
-        --log2-n 10 --insecure-parameters 2>plan.txt || {
+        --packing batch --log2-n 10 --insecure-parameters 2>plan.txt || {
         cat plan.txt >&2
         return 1
     }
