@@ -210,6 +210,62 @@ static inline vec vec_remainder(vec total, vec_real size, vec q,
     return _mm256_add_epi64(r, _mm256_and_si256(q, negative));
 }
 
+/* Totals of biased sums (gemm_internal.h). */
+
+/* The low (or high) halves of the 64-bit lanes of a below those of b. */
+AVX2_INLINE vec vec_join(vec a, vec b, const int high)
+{
+    return high ? _mm256_blend_epi32(_mm256_srli_epi64(a, 32), b, 0xaa)
+                : _mm256_blend_epi32(a, _mm256_slli_epi64(b, 32), 0xaa);
+}
+
+/* 2^16 times the low (or high) halves of the 64-bit lanes. */
+AVX2_INLINE vec vec_place(vec v, const int high)
+{
+    const long long skip = 0x0808080808080808;
+    const vec at =
+        _mm256_add_epi64(vec_all64(high ? UINT64_C(0x8080070605048080)
+                                        : UINT64_C(0x8080030201008080)),
+                         _mm256_setr_epi64x(0, skip, 0, skip));
+    return _mm256_shuffle_epi8(v, at);
+}
+
+/* What direct remainders want of a modulus. */
+typedef struct vec_direct {
+    vec q;
+    vec high_q; /* q/2^32, rounded down */
+    vec_real inverse;
+} vec_direct;
+
+static inline vec_direct vec_direct_of(uint64_t q)
+{
+    return (vec_direct){vec_all64(q), vec_all64(q >> 32), vec_inverse(q)};
+}
+
+/* total mod q.   range: total < 2^62 and below 2^32·q - q
+ * As a double, total is off by 2^-53 of itself at most, and 2^52, beyond which
+ * only integers are doubles, rounds the quotient to nearest and puts it into
+ * the low 32 bits of the sum: off by less than 1/2 + 2^32·2^-51. The remainder
+ * is in (-q, q). */
+AVX2_INLINE vec vec_direct_remainder(vec total, const vec_direct *by)
+{
+    const vec low = _mm256_blend_epi32(
+        total, vec_all64(UINT64_C(0x4330000000000000)), 0xaa);
+    const vec high = _mm256_or_si256(_mm256_srli_epi64(total, 32),
+                                     vec_all64(UINT64_C(0x4530000000000000)));
+    const vec_real size =
+        _mm256_add_pd(_mm256_sub_pd(_mm256_castsi256_pd(high),
+                                    _mm256_set1_pd(0x1p84 + 0x1p52)),
+                      _mm256_castsi256_pd(low));
+    const vec t = _mm256_castpd_si256(
+        _mm256_fmadd_pd(size, by->inverse, _mm256_set1_pd(0x1p52)));
+    const vec cross = _mm256_slli_epi64(_mm256_mul_epu32(t, by->high_q), 32);
+    const vec r = _mm256_sub_epi64(
+        _mm256_sub_epi64(total, _mm256_mul_epu32(t, by->q)), cross);
+    const vec negative = _mm256_cmpgt_epi64(_mm256_setzero_si256(), r);
+    return _mm256_add_epi64(r, _mm256_and_si256(by->q, negative));
+}
+
 #include "ntt/gemm_kernel_internal.h"
 
 void ntt_gemm_pack_avx2(void *packed, const ntt_gemm *job,

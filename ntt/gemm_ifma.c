@@ -158,6 +158,63 @@ static inline vec vec_remainder(vec total, vec_real size, vec q,
     return _mm512_min_epu64(r, _mm512_add_epi64(r, q));
 }
 
+/* Totals of biased sums (gemm_internal.h). */
+
+/* The low (or high) halves of the 64-bit lanes of a below those of b. */
+static IFMA_INLINE vec vec_join(vec a, vec b, const int high)
+{
+    const __m512 u = _mm512_castsi512_ps(a);
+    const __m512 v = _mm512_castsi512_ps(b);
+    return _mm512_castps_si512(high ? _mm512_mask_movehdup_ps(v, 0x5555, u)
+                                    : _mm512_mask_moveldup_ps(u, 0xaaaa, v));
+}
+
+/* 2^16 times the low (or high) halves of the 64-bit lanes. */
+static IFMA_INLINE vec vec_place(vec v, const int high)
+{
+    const uint64_t low_bytes = UINT64_C(0x8080030201008080);
+    const uint64_t high_bytes = UINT64_C(0x8080070605048080);
+    const vec at = _mm512_add_epi64(
+        vec_all64(high ? high_bytes : low_bytes),
+        _mm512_setr_epi64(0, 0x0808080808080808, 0, 0x0808080808080808, 0,
+                          0x0808080808080808, 0, 0x0808080808080808));
+    return _mm512_shuffle_epi8(v, at);
+}
+
+/* Of what is positive. */
+#define ROUND_DOWN (_MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC)
+
+/* What direct remainders want of a modulus. */
+typedef struct vec_direct {
+    vec q;
+    vec minus_q;      /* 2^52 - q */
+    vec_real inverse; /* at most 1/q, by less than 2^-52 of it */
+} vec_direct;
+
+static inline vec_direct vec_direct_of(uint64_t q)
+{
+    const vec_real one = _mm512_set1_pd(1.0);
+    const vec_real real_q = _mm512_set1_pd((double)q);
+    return (vec_direct){
+        vec_all64(q), vec_all64(((uint64_t)1 << 52) - q),
+        _mm512_div_round_pd(one, real_q,
+                            _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC)};
+}
+
+/* total mod q.   range: total < 2^62 and below 2^32·q, q < 2^50
+ * Rounding down wherever something is rounded, and 2^52, beyond which only
+ * integers are doubles, make t = floor(total/q·(1 - e)), 0 <= e < 2^-51, and
+ * put it into the low bits of the sum. So total - t·q is in [0, q + 2^-19·q),
+ * known from its low 52 bits, of which t·(2^52 - q) has the right ones. */
+static IFMA_INLINE vec vec_direct_remainder(vec total, const vec_direct *by)
+{
+    const vec_real size = _mm512_cvt_roundepi64_pd(total, ROUND_DOWN);
+    const vec_real t = _mm512_fmadd_round_pd(
+        size, by->inverse, _mm512_set1_pd(0x1p52), ROUND_DOWN);
+    const vec r = vec_lo(total, _mm512_castpd_si512(t), by->minus_q);
+    return vec_correct(_mm512_and_si512(r, vec_all64(IFMA_LOW_BITS)), by->q);
+}
+
 #include "ntt/gemm_kernel_internal.h"
 
 void ntt_gemm_pack_ifma(void *packed, const ntt_gemm *job,

@@ -18,6 +18,12 @@
  * Ranges: a chunk of pairs has at most GEMM_NORM_LIMIT = 2^16 - 1 of Σ|w_a| in
  * every row, so a 32-bit sum stays below (2^16 - 1)·2^15 < 2^31. Chunks are
  * added in 64 bits: below Σ_a 2^(11a)·|w_a|·2^15 <= 4·2^45·2^15 = 2^62.
+ *
+ * Where one chunk is all, and results small, sums are reduced directly. They
+ * start at 2^31, so that they are positive and widening them is free: the total
+ * of a result is Σ_b 2^(16b)·(sum b) + constant mod 2^64, where the constant
+ * takes the 2^31 away and adds K·q >= |Σ w·(x-h)|, K = (row_norm + 1)/2. It is
+ * in [0, (row_norm + 2)·q), at most 2^62, and row_norm < 2^31.
  */
 #ifndef SOTTO_NTT_GEMM_INTERNAL_H
 #define SOTTO_NTT_GEMM_INTERNAL_H
@@ -44,9 +50,14 @@ typedef struct gemm_tile {
     const int32_t *weight; /* [weight_words][n_pairs][rows]: low half the
                             * first of the pair, high half the second */
     size_t first_row;      /* of the job */
-    /* [rows]: h·Σw mod q; the same plus the offset */
+    bool direct;           /* one chunk, reduced from biased sums */
+    /* [rows]: h·Σw mod q; the same plus the offset; direct tiles: and the
+     * constant that makes their totals what they are */
     const uint64_t *constant[2];
 } gemm_tile;
+
+/* Where the sums of direct tiles start. */
+#define GEMM_BIAS INT32_MIN
 
 /* A job cut into tiles. */
 typedef struct gemm_tiles {

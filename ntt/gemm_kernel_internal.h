@@ -76,6 +76,7 @@ typedef struct chunk_input {
     const uint32_t *in; /* … or of inputs, and where those of the pairs are */
     const int32_t *weight;
     size_t n_pairs;
+    int32_t start; /* of all sums */
 } chunk_input;
 
 /* Word b of pair p for the low or high half of the columns. */
@@ -105,7 +106,7 @@ INLINE void dot(vec *restrict sums, const chunk_input *from, lookahead *next,
     vec s[MAX_SUMS];
     UNROLL_ALL
     for (int i = 0; i < rows * words; i++) {
-        s[i] = vec_zero();
+        s[i] = vec_all32(from->start);
     }
     for (size_t p = 0; p < from->n_pairs; p++) {
         vec x[GEMM_MAX_X_WORDS];
@@ -300,6 +301,7 @@ static void add_chunk(wide_sums wide, const vec *sums, int n_sums,
 typedef struct reducer {
     vec q;
     vec_real inverse; /* 1/q, rounded */
+    vec_direct direct;
     bool is_short;
     bool add_offset;
     bool is_last; /* ntt_gemm_columns.is_last */
@@ -342,11 +344,42 @@ INLINE vec reduce(const vec *s, vec constant, const reducer *by,
     return vec_remainder(total, size, by->q, by->inverse);
 }
 
-/* Reduces and stores one half of a panel's columns, from `sums` or, when that
- * is NULL, from `wide`. n_columns: those of the half. */
+/* Σ_b 2^(16b)·(sum b) of the low or high columns, for biased sums. */
+INLINE vec add_words(const vec *s, const int high, const int words)
+{
+    const vec first = words > 2 ? vec_join(s[0], s[2], high)
+                                : vec_join(s[0], vec_zero(), high);
+    const vec second = words > 3 ? vec_shift(vec_join(s[1], s[3], high), 16)
+                                 : vec_place(s[1], high);
+    return vec_add(first, second);
+}
+
+/* Reduces and stores one half of a panel's columns of a direct tile.
+ * n_columns: those of the half. */
+INLINE void finish_direct(const gemm_tile *tile, size_t column,
+                          size_t n_columns, const vec *sums, const reducer *by,
+                          const int words)
+{
+    for (size_t r = 0; r < tile->rows; r++) {
+        uint64_t *out = by->out[tile->first_row + r] + column;
+        const vec constant = vec_all64(tile->constant[by->add_offset][r]);
+        const vec *s = sums + r * (size_t)words;
+        if (n_columns > 0) {
+            const vec total = vec_add(add_words(s, 0, words), constant);
+            put(out, vec_direct_remainder(total, &by->direct), by->is_last);
+        }
+        if (n_columns > LANES) {
+            const vec total = vec_add(add_words(s, 1, words), constant);
+            put(out + LANES, vec_direct_remainder(total, &by->direct),
+                by->is_last);
+        }
+    }
+}
+
+/* Reduces and stores one half of a panel's columns from `wide`.
+ * n_columns: those of the half. */
 INLINE void finish(const gemm_tile *tile, size_t column, size_t n_columns,
-                   const vec *sums, wide_sums wide, const reducer *by,
-                   const int words)
+                   wide_sums wide, const reducer *by, const int words)
 {
     for (size_t r = 0; r < tile->rows; r++) {
         uint64_t *out = by->out[tile->first_row + r] + column;
@@ -355,8 +388,8 @@ INLINE void finish(const gemm_tile *tile, size_t column, size_t n_columns,
         UNROLL_ALL
         for (int b = 0; b < words; b++) {
             const size_t at = r * (size_t)words + (size_t)b;
-            low[b] = sums != NULL ? vec_widen_low(sums[at]) : wide[at][0];
-            high[b] = sums != NULL ? vec_widen_high(sums[at]) : wide[at][1];
+            low[b] = wide[at][0];
+            high[b] = wide[at][1];
         }
         if (n_columns > 0) {
             put(out, reduce(low, constant, by, words), by->is_last);
@@ -379,11 +412,12 @@ INLINE void run_tile(const gemm_tile *tile, const int16_t *panel, size_t column,
     const size_t of_high = n_columns > HALF ? n_columns - HALF : 0;
     const int n_sums = (int)tile->rows * words;
     half_sums sums[2];
-    if (tile->weight_words == 1 && tile->chunk >= tile->n_pairs) {
-        const chunk_input all = {panel, tile->in, tile->weight, tile->n_pairs};
+    if (tile->direct) {
+        const chunk_input all = {panel, tile->in, tile->weight, tile->n_pairs,
+                                 GEMM_BIAS};
         fn(sums, &all, next);
-        finish(tile, column, n_columns, sums[0], NULL, by, words);
-        finish(tile, column + HALF, of_high, sums[1], NULL, by, words);
+        finish_direct(tile, column, n_columns, sums[0], by, words);
+        finish_direct(tile, column + HALF, of_high, sums[1], by, words);
         return;
     }
     wide_sums wide[2];
@@ -403,8 +437,8 @@ INLINE void run_tile(const gemm_tile *tile, const int16_t *panel, size_t column,
             chunk.weight += chunk.n_pairs * tile->rows;
         }
     }
-    finish(tile, column, n_columns, NULL, wide[0], by, words);
-    finish(tile, column + HALF, of_high, NULL, wide[1], by, words);
+    finish(tile, column, n_columns, wide[0], by, words);
+    finish(tile, column + HALF, of_high, wide[1], by, words);
 }
 
 /* 16-bit words of a panel of k inputs: an odd last one is counted twice. */
@@ -450,6 +484,7 @@ INLINE void run_columns(const gemm_tiles *tiles,
 {
     const reducer to = {.q = vec_all64(mod->q),
                         .inverse = vec_inverse(mod->q),
+                        .direct = vec_direct_of(mod->q),
                         .is_short = tiles->is_short,
                         .add_offset = columns->add_offset,
                         .is_last = columns->is_last,

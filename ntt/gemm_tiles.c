@@ -26,6 +26,8 @@ typedef struct tile_limits {
     size_t rows;
     size_t chunk;
     uint64_t row_norm;
+    bool direct;     /* results are small enough (gemm_internal.h) */
+    uint64_t excess; /* what is added to constants of direct tiles */
 } tile_limits;
 
 /* Where the next tile is packed. */
@@ -223,9 +225,9 @@ static size_t choose_chunk(const gemm_tile *tile, const tile_source *from,
     return chunk;
 }
 
-/* h·Σw mod q for each row, then the same with the offsets. */
+/* h·Σw mod q for each row, then the same with the offsets; and excess. */
 static void make_constants(uint64_t *constant, const tile_source *from,
-                           const zq_modulus *mod)
+                           uint64_t excess, const zq_modulus *mod)
 {
     uint64_t *with_offset = constant + from->rows;
     for (size_t r = 0; r < from->rows; r++) {
@@ -237,6 +239,8 @@ static void make_constants(uint64_t *constant, const tile_source *from,
         with_offset[r] = from->offset == NULL
                              ? constant[r]
                              : zq_add(constant[r], from->offset[r], mod->q);
+        constant[r] += excess;
+        with_offset[r] += excess;
     }
 }
 
@@ -276,8 +280,11 @@ static size_t cut_block(gemm_tile *tile, tile_cursor *at,
                               .first_row = first_row + done,
                               .constant = {at->constant, at->constant + rows}};
         pack_weights(at->weight, &from, tile[t].weight_words);
-        make_constants(at->constant, &from, mod);
         tile[t].chunk = choose_chunk(&tile[t], &from, limits);
+        tile[t].direct = limits->direct && tile[t].weight_words == 1 &&
+                         tile[t].chunk >= tile[t].n_pairs;
+        make_constants(at->constant, &from, tile[t].direct ? limits->excess : 0,
+                       mod);
         at->weight += (size_t)tile[t].weight_words * tile[t].n_pairs * rows;
         at->constant += 2 * rows;
         done += rows;
@@ -286,11 +293,25 @@ static size_t cut_block(gemm_tile *tile, tile_cursor *at,
     return n_tiles;
 }
 
+/* Whether tiles may be direct, and K·q less what their sums start with. */
+static void set_direct(tile_limits *limits, const zq_modulus *mod)
+{
+    const uint64_t norm = limits->row_norm;
+    limits->direct =
+        norm >> 31 == 0 && ((zq_u128)(norm + 2) * mod->q) >> 62 == 0;
+    limits->excess = (norm + 1) / 2 * mod->q;
+    for (int b = 0; b < ntt_gemm_x_words(mod); b++) {
+        limits->excess -= (uint64_t)(uint32_t)GEMM_BIAS << (16 * b);
+    }
+}
+
 gemm_tiles ntt_gemm_tiles_make(const ntt_gemm *job, const zq_modulus *mod,
                                size_t max_rows, size_t panel_columns,
                                size_t max_chunk, sotto_arena *arena)
 {
-    const tile_limits limits = {max_rows, max_chunk, job->row_norm};
+    tile_limits limits = {
+        .rows = max_rows, .chunk = max_chunk, .row_norm = job->row_norm};
+    set_direct(&limits, mod);
     const ntt_gemm_block all = {.m = job->m, .k = job->k};
     const size_t n_blocks = job->n_blocks == 0 ? 1 : job->n_blocks;
     const ntt_gemm_block *block = job->n_blocks == 0 ? &all : job->block;
