@@ -123,7 +123,8 @@ sotto_status nn_slot_realise(nn_plan *plan, const nn_draft *draft,
 
 /* Lists the keys that a plan's steps need, by gadget, kind and value.
  * error: SOTTO_ERR_KEY when there are more than NN_PLAN_MAX_KEYS;
- * SOTTO_ERR_MEMORY. */
+ * SOTTO_ERR_MISMATCH when a step that rotates has no gadget; SOTTO_ERR_MEMORY.
+ */
 sotto_status nn_slot_list_keys(nn_plan_key *key, int *n_keys,
                                const nn_plan *plan, const nn_single *single,
                                sotto_error *err) SOTTO_MUST_CHECK;

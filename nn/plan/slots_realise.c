@@ -183,12 +183,15 @@ typedef struct key_list {
     const nn_plan *plan;
     uint32_t slots;
     uint8_t *used; /* [n_gadgets][slots]: rotations; 0 stands for squares */
+    bool orphan;   /* something is switched by no gadget */
 } key_list;
 
 static void use(key_list *list, int gadget, uint32_t rotation)
 {
     rotation &= list->slots - 1;
-    if (rotation != 0 && gadget >= 0) {
+    if (rotation != 0 && gadget < 0) {
+        list->orphan = true;
+    } else if (rotation != 0) {
         list->used[(size_t)gadget * list->slots + rotation] = 1;
     }
 }
@@ -270,6 +273,10 @@ sotto_status nn_slot_list_keys(nn_plan_key *key, int *n_keys,
     }
     const size_t n = write_keys(key, &list);
     sotto_free(list.used);
+    if (list.orphan) {
+        return sotto_fail(err, SOTTO_ERR_MISMATCH,
+                          "the plan names no gadget for a step that rotates");
+    }
     if (n > NN_PLAN_MAX_KEYS) {
         return sotto_fail(err, SOTTO_ERR_KEY,
                           "the plan needs %zu switching keys, at most %d are "
