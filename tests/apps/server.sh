@@ -8,11 +8,19 @@ tiny 20 || {
     finish
 }
 ins=--insecure-parameters
+cp tiny.plan batch.plan
+mkdir -m 755 client
 {
-    "$sotto" keygen tiny.plan -o client $ins &&
-        "$sotto" encrypt tiny.plan --key client/secret.key test.idx \
-            -o images.ct $ins
+    "$sotto" plan tiny.onnx -o single.plan --images 20 --packing single \
+        --log2-n 10 $ins
+    for packing in batch single; do
+        "$sotto" keygen $packing.plan -o client/$packing $ins &&
+            "$sotto" encrypt $packing.plan --key client/$packing/secret.key \
+                test.idx -o $packing.ct $ins
+    done
 } >log.txt 2>&1 || fail "setup" "$(cat log.txt)"
+"$sotto" eval tiny.onnx test.idx --csv plain.csv --quiet
+cut -d, -f1,2 plain.csv >want.csv
 
 if ! command -v setpriv >/dev/null 2>&1; then
     skip "the server as another user" "setpriv is missing"
@@ -29,8 +37,11 @@ as_nobody() {
 chmod 711 "$work"
 mkdir server bin
 cp "$sotto" bin/sotto
-cp tiny.plan tiny.onnx images.ct server
-[ ! -e client/eval.key ] || cp client/eval.key server
+cp batch.plan single.plan tiny.onnx batch.ct single.ct server
+for packing in batch single; do
+    [ ! -e client/$packing/eval.key ] ||
+        cp client/$packing/eval.key server/$packing.key
+done
 chmod 755 bin bin/sotto
 chown -R 65534 server
 if ! as_nobody "$work/bin/sotto" --version >/dev/null 2>&1; then
@@ -39,27 +50,31 @@ if ! as_nobody "$work/bin/sotto" --version >/dev/null 2>&1; then
 fi
 server=$work/bin/sotto
 
-refuses 1 'Permission denied' "the server cannot read the secret key" \
-    as_nobody "$server" encrypt server/tiny.plan --key client/secret.key \
-    test.idx -o server/no.ct $ins
-as_nobody test -r client/secret.key && fail "… nor can anything else of it" ||
-    pass "… nor can anything else of it"
-check "it evaluates all the same" as_nobody "$server" infer server/tiny.plan \
-    server/tiny.onnx server/images.ct -o server/scores.ct \
-    --keys server/eval.key $ins
-refuses 1 'Permission denied' "it cannot write into the client's folder" \
-    as_nobody "$server" infer server/tiny.plan server/tiny.onnx \
-    server/images.ct -o client/scores.ct --keys server/eval.key $ins
-check "the client decrypts" "$sotto" decrypt tiny.plan \
-    --key client/secret.key server/scores.ct --csv scores.csv $ins
-"$sotto" eval tiny.onnx test.idx --csv plain.csv --quiet
-cut -d, -f1,2 plain.csv >want.csv
-cut -d, -f1,2 scores.csv >have.csv
-# Labels of such a tiny network may differ where two scores are close.
-same=$(paste -d, want.csv have.csv | awk -F, '$2 == $4' | grep -c '')
-if [ "$same" -ge 19 ]; then
-    pass "the labels are those of the plain network"
-else
-    fail "the labels are those of the plain network" "$same of 21 lines"
-fi
+# serves PACKING: the server's step, with what it cannot do.
+serves() {
+    refuses 1 'Permission denied' "$1: the server cannot read the secret key" \
+        as_nobody "$server" encrypt server/$1.plan \
+        --key client/$1/secret.key test.idx -o server/no.ct $ins
+    as_nobody test -r client/$1/secret.key &&
+        fail "… nor can anything else of it" ||
+        pass "… nor can anything else of it"
+    check "it evaluates all the same" as_nobody "$server" infer \
+        server/$1.plan server/tiny.onnx server/$1.ct -o server/$1.out \
+        --keys server/$1.key $ins
+    refuses 1 'Permission denied' "it cannot write into the client's folder" \
+        as_nobody "$server" infer server/$1.plan server/tiny.onnx \
+        server/$1.ct -o client/$1/scores.ct --keys server/$1.key $ins
+    check "the client decrypts" "$sotto" decrypt $1.plan \
+        --key client/$1/secret.key server/$1.out --csv scores.csv $ins
+    cut -d, -f1,2 scores.csv >have.csv
+    # Labels of such a tiny network may differ where two scores are close.
+    same=$(paste -d, want.csv have.csv | awk -F, '$2 == $4' | grep -c '')
+    if [ "$same" -ge 19 ]; then
+        pass "the labels are those of the plain network"
+    else
+        fail "the labels are those of the plain network" "$same of 21 lines"
+    fi
+}
+serves batch
+serves single
 finish
