@@ -20,7 +20,6 @@ mkdir -m 755 client
     done
 } >log.txt 2>&1 || fail "setup" "$(cat log.txt)"
 "$sotto" eval tiny.onnx test.idx --csv plain.csv --quiet
-cut -d, -f1,2 plain.csv >want.csv
 
 if ! command -v setpriv >/dev/null 2>&1; then
     skip "the server as another user" "setpriv is missing"
@@ -66,13 +65,19 @@ serves() {
         server/$1.ct -o client/$1/scores.ct --keys server/$1.key $ins
     check "the client decrypts" "$sotto" decrypt $1.plan \
         --key client/$1/secret.key server/$1.out --csv scores.csv $ins
-    cut -d, -f1,2 scores.csv >have.csv
-    # Labels of such a tiny network may differ where two scores are close.
-    same=$(paste -d, want.csv have.csv | awk -F, '$2 == $4' | grep -c '')
-    if [ "$same" -ge 19 ]; then
-        pass "the labels are those of the plain network"
+    # Without index and label; the bound only catches what is altogether wrong.
+    paste -d, plain.csv scores.csv | awk -F, '
+        NR > 1 {
+            for (i = 3; i <= 12; i++) {
+                e = $i - $(12 + i)
+                if (e > 0.1 || e < -0.1) bad++
+            }
+        }
+        END { exit NR != 21 || bad > 0 }'
+    if [ $? -eq 0 ]; then
+        pass "the scores are those of the plain network"
     else
-        fail "the labels are those of the plain network" "$same of 21 lines"
+        fail "the scores are those of the plain network" "$(cat scores.csv)"
     fi
 }
 serves batch
