@@ -22,6 +22,10 @@
  * behaves the same on every system. */
 #define MAX_TRANSFER ((size_t)1 << 30)
 
+/* Of an output that is synced at its end so much goes to the disk at once,
+ * while the rest is being made. */
+#define FLUSH_BYTES ((uint64_t)4 << 20)
+
 /* "cannot VERB NAME: reason of the system". */
 static sotto_status io_fail(sotto_error *err, const char *verb,
                             const char *name, int reason)
@@ -234,6 +238,7 @@ struct sotto_output {
     bool keep_existing;
     bool failed; /* a write failed: commit refuses */
     uint64_t size_bytes;
+    uint64_t flushed_bytes; /* on their way to the disk */
 };
 
 static void free_output(sotto_output *output)
@@ -344,6 +349,21 @@ sotto_status sotto_output_open(sotto_output **output, const char *path,
     return SOTTO_OK;
 }
 
+/* Lets the system begin to write what fsync would wait for. Only a hint. */
+static void flush_some(sotto_output *output)
+{
+#ifdef SYNC_FILE_RANGE_WRITE
+    const uint64_t len = output->size_bytes - output->flushed_bytes;
+    if (output->temp != NULL && len >= FLUSH_BYTES) {
+        (void)sync_file_range(output->fd, (off_t)output->flushed_bytes,
+                              (off_t)len, SYNC_FILE_RANGE_WRITE);
+        output->flushed_bytes = output->size_bytes;
+    }
+#else
+    (void)output;
+#endif
+}
+
 sotto_status sotto_output_write(sotto_output *output, const void *data,
                                 size_t len_bytes, sotto_error *err)
 {
@@ -362,6 +382,7 @@ sotto_status sotto_output_write(sotto_output *output, const void *data,
             return io_fail(err, "write", output->path, reason);
         }
     }
+    flush_some(output);
     return SOTTO_OK;
 }
 

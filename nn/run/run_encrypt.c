@@ -3,8 +3,8 @@
  *
  * Images are read a group at a time, whose records follow each other in the
  * file. In batch packing a group is a batch, ciphertext p holds pixel p of all
- * its images, and a task takes a few neighbouring pixels, a cache line of every
- * image. In single packing a group is a few images, each spread over the slots
+ * its images, and a task takes a few neighbouring pixels, which share a cache
+ * line. In single packing a group is a few images, each spread over the slots
  * of its ciphertexts as the plan's layout says, and a task takes a ciphertext.
  * While tasks encrypt a chunk of records, one writes the chunk before.
  */
@@ -14,8 +14,12 @@
 #include "ckks/encode.h"
 #include "nn/run/run_internal.h"
 
-/* Pixels of one task in batch packing: a cache line of floats. */
-#define TASK_PIXELS ((size_t)16)
+/* Pixels of one task in batch packing: few, so that threads do not wait long
+ * for each other at the end of a chunk. */
+#define TASK_PIXELS ((size_t)4)
+
+/* Images whose pixels one task checks. */
+#define TASK_IMAGES ((size_t)64)
 
 /* What one worker owns. */
 typedef struct encrypt_worker {
@@ -269,12 +273,16 @@ static sotto_status run_chunk_of(encrypt_run *run, size_t first, size_t n,
 
 /* ---- One group, the run -------------------------------------------------- */
 
-/* Every pixel, before any is encrypted: the ranges of all that follows were
- * planned from these bounds, and the server cannot see a value. */
-static sotto_status check_pixels(const encrypt_run *run, sotto_error *err)
+/* Checks the pixels of TASK_IMAGES images. */
+static sotto_status check_task(void *arg, size_t task, int number,
+                               sotto_error *err)
 {
+    (void)number;
+    const encrypt_run *run = arg;
     const nn_plan *plan = run->plan;
-    for (size_t i = 0; i < run->n_images; i++) {
+    const size_t first = task * TASK_IMAGES;
+    const size_t end = minimum(first + TASK_IMAGES, run->n_images);
+    for (size_t i = first; i < end; i++) {
         const float *image = run->pixels + i * run->n_pixels;
         for (size_t p = 0; p < run->n_pixels; p++) {
             const double value = (double)image[p];
@@ -288,6 +296,14 @@ static sotto_status check_pixels(const encrypt_run *run, sotto_error *err)
         }
     }
     return SOTTO_OK;
+}
+
+/* Every pixel, before any is encrypted: the ranges of all that follows were
+ * planned from these bounds, and the server cannot see a value. */
+static sotto_status check_pixels(encrypt_run *run, sotto_error *err)
+{
+    const size_t tasks = (run->n_images + TASK_IMAGES - 1) / TASK_IMAGES;
+    return nn_control_run(run->control, tasks, 0, check_task, run, err);
 }
 
 /* Encrypts the group whose pixels are there. */

@@ -232,6 +232,22 @@ static sotto_status read_one(nn_images *images, part *p, uint8_t *pixels,
                           err);
 }
 
+/* Reads images from the one on at which part p stands, 1 to `count`; *n: how
+ * many. Nothing lies between those of an IDX file. */
+static sotto_status read_some(nn_images *images, part *p, uint8_t *pixels,
+                              uint8_t *labels, size_t count, size_t *n,
+                              sotto_error *err)
+{
+    *n = 1;
+    if (p->info.kind != NN_FILE_IDX_IMAGES) {
+        return read_one(images, p, pixels, labels, err);
+    }
+    const uint64_t left = p->info.count - p->next;
+    *n = count < left ? count : (size_t)left;
+    return nn_source_read(&p->source, pixels,
+                          *n * nn_image_pixels(images->shape), err);
+}
+
 sotto_status nn_images_read_bytes(nn_images *images, uint8_t *pixels,
                                   uint8_t *labels, uint64_t first, size_t count,
                                   sotto_error *err)
@@ -244,7 +260,8 @@ sotto_status nn_images_read_bytes(nn_images *images, uint8_t *pixels,
             (unsigned long long)images->count);
     }
     size_t at = 0;
-    for (size_t k = 0; k < count; k++) {
+    size_t n;
+    for (size_t k = 0; k < count; k += n) {
         while (first + k >=
                images->parts[at].first + images->parts[at].info.count) {
             at++;
@@ -252,13 +269,13 @@ sotto_status nn_images_read_bytes(nn_images *images, uint8_t *pixels,
         part *p = &images->parts[at];
         SOTTO_TRY(part_seek(images, at, first + k - p->first, err));
         const sotto_status status =
-            read_one(images, p, pixels + k * nn_image_pixels(images->shape),
-                     labels != NULL ? labels + k : NULL, err);
+            read_some(images, p, pixels + k * nn_image_pixels(images->shape),
+                      labels != NULL ? labels + k : NULL, count - k, &n, err);
         if (status != SOTTO_OK) {
             p->next = UINT64_MAX; /* somewhere inside the image */
             return status;
         }
-        p->next++;
+        p->next += n;
     }
     return SOTTO_OK;
 }
