@@ -45,7 +45,7 @@ near() {
             for (i = 3; i <= n; i++) {
                 e = $i - $(n + i)
                 if (e < 0) e = -e
-                if (e > 0.05) bad++
+                if (e > 0.1) bad++
             }
         }
         END { exit NR != 8 || bad > 0 }'
