@@ -79,6 +79,7 @@ $(B)/ntt/%_avx2.o $(B)/ckks/%_avx2.o: ISA := -mavx2 -mfma -mbmi2
 $(B)/ntt/%_ifma.o $(B)/ckks/%_ifma.o: ISA := -mavx512f -mavx512dq \
                           -mavx512bw -mavx512vl \
                           -mavx512ifma -mavx512vbmi -mavx512vnni -mfma -mbmi2
+$(B)/nn/train/%_avx2.o: ISA := -mavx2 -mfma
 $(B)/base/%_sha.o: ISA := -msha -msse4.1
 # What the machine can do at most is measured with the same instructions.
 $(B)/bench/%_avx2.o: ISA := -mavx2 -mfma

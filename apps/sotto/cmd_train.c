@@ -24,10 +24,11 @@ static void show_progress(void *arg, const nn_train_progress *progress)
     if (progress->epoch_end) {
         app_say(app,
                 "epoch %3zu/%zu  loss %.4f  accuracy %.2f %%  validation "
-                "%.2f %%  rate %.2g  %.0f images/s  %s left",
+                "%.2f %%  rate %.2g  %.0f images/s, %.0f %% of peak  %s left",
                 progress->epoch, progress->epochs, progress->loss,
                 100 * progress->accuracy, 100 * progress->validation_accuracy,
                 progress->learning_rate, progress->images_per_second,
+                100 * progress->peak_share,
                 text_of_seconds(progress->seconds_left).text);
         return;
     }
@@ -67,6 +68,10 @@ static sotto_status report(app_state *app, const nn_train_summary *summary,
         json_real(&file.j, "validation_loss", summary->validation_loss);
         json_real(&file.j, "validation_accuracy", summary->validation_accuracy);
         json_real(&file.j, "seconds", summary->seconds);
+        json_real(&file.j, "images_per_second", summary->images_per_second);
+        json_real(&file.j, "peak_share", summary->peak_share);
+        json_string(&file.j, "backend", summary->backend);
+        json_count(&file.j, "threads", (uint64_t)sotto_pool_threads(app->pool));
     }
     return app_json_close(&file, err);
 }

@@ -16,6 +16,7 @@ typedef struct stage {
     nn_net_mode mode;
     bool backward;
     bool fresh;             /* no stage of this pass has run */
+    bool merged;            /* the sums of the layer at begin are there */
     size_t begin, end;      /* positions whose layers run */
     const nn_layer *summed; /* whose sums end the stage; NULL: none */
 } stage;
@@ -35,94 +36,154 @@ static nn_slice slice_of(const stage *st, size_t number, int worker)
                       .params = net->params,
                       .state = net->state,
                       .gradient = net->gradients + number * net->n_params,
-                      .gemm = net->workers[worker].gemm,
-                      .columns = net->workers[worker].columns};
+                      .scratch = net->workers[worker].scratch,
+                      .kernels = net->kernels};
     slice.count = nn_net_slice(&slice.first, number, st->n);
     return slice;
 }
 
-static sotto_status forward_task(void *arg, size_t task, int worker)
+static void forward_part(const stage *st, const nn_slice *slice)
 {
-    const stage *st = arg;
-    const nn_slice slice = slice_of(st, task, worker);
     for (size_t i = st->begin; i < st->end; i++) {
         const nn_layer *layer = layer_at(st, i);
-        layer->ops->forward(layer, &slice);
+        layer->ops->forward(layer, slice);
     }
     if (st->summed != NULL) {
-        st->summed->ops->sum_forward(st->summed, &slice);
+        st->summed->ops->sum_forward(st->summed, slice);
     }
-    return SOTTO_OK;
 }
 
-static sotto_status backward_task(void *arg, size_t task, int worker)
+/* Those of layers that add to them. */
+static void clear_gradients(const nn_net *net, float *gradient)
 {
-    const stage *st = arg;
-    const nn_slice slice = slice_of(st, task, worker);
+    for (size_t i = 0; i < net->n_layers; i++) {
+        const nn_layer *layer = &net->layers[i];
+        if (!layer->whole) {
+            memset(gradient + layer->param_at, 0,
+                   layer->n_params * sizeof(float));
+        }
+    }
+}
+
+static void backward_part(const stage *st, const nn_slice *slice)
+{
     if (st->fresh) {
-        memset(slice.gradient, 0, st->net->n_params * sizeof(float));
+        clear_gradients(st->net, slice->gradient);
     }
     for (size_t i = st->begin; i < st->end; i++) {
         const nn_layer *layer = layer_at(st, i);
-        layer->ops->backward(layer, &slice);
+        layer->ops->backward(layer, slice);
+        if (layer->add_to != NULL) {
+            float *to = layer->add_to + slice->first * layer->n_in;
+            slice->kernels->add(to, to,
+                                layer->in_gradient + slice->first * layer->n_in,
+                                slice->count * layer->n_in);
+        }
     }
     if (st->summed != NULL) {
-        st->summed->ops->sum_backward(st->summed, &slice);
+        st->summed->ops->sum_backward(st->summed, slice);
+    }
+}
+
+static sotto_status stage_task(void *arg, size_t task, int worker)
+{
+    const stage *st = arg;
+    const nn_slice slice = slice_of(st, task, worker);
+    if (st->backward) {
+        backward_part(st, &slice);
+    } else {
+        forward_part(st, &slice);
     }
     return SOTTO_OK;
 }
 
-/* Runs all stages: each goes on until a layer whose sums are still missing,
- * makes its partial sums, and lets the next stage begin with that layer. */
+/* Sets where the stage that begins now ends: before a layer whose sums are
+ * missing. */
+static void find_end(stage *st)
+{
+    st->end = st->begin;
+    st->summed = NULL;
+    while (st->end < st->net->n_layers && st->summed == NULL) {
+        const nn_layer *layer = layer_at(st, st->end);
+        if (layer->ops->sum_forward != NULL && !st->merged &&
+            st->mode == NN_NET_TRAIN) {
+            st->summed = layer;
+        } else {
+            st->merged = false;
+            st->end++;
+        }
+    }
+}
+
+/* Between two stages: the partial sums are added, and the next stage begins
+ * with that layer. */
+static void end_stage(stage *st)
+{
+    const nn_slice whole = slice_of(st, 0, 0);
+    if (st->summed != NULL && st->backward) {
+        st->summed->ops->merge_backward(st->summed, &whole);
+    } else if (st->summed != NULL) {
+        st->summed->ops->merge_forward(st->summed, &whole);
+    }
+    st->merged = st->summed != NULL;
+    st->begin = st->end;
+    st->fresh = false;
+}
+
+/* Whether all layers have run. */
+static bool at_end(const stage *st)
+{
+    return st->begin == st->net->n_layers;
+}
+
 static sotto_status run_stages(stage *st)
 {
-    const size_t n_layers = st->net->n_layers;
-    bool merged = false;
-    st->begin = 0;
-    st->fresh = true;
-    do {
-        st->end = st->begin;
-        st->summed = NULL;
-        while (st->end < n_layers && st->summed == NULL) {
-            const nn_layer *layer = layer_at(st, st->end);
-            if (layer->ops->sum_forward != NULL && !merged &&
-                st->mode == NN_NET_TRAIN) {
-                st->summed = layer;
-            } else {
-                merged = false;
-                st->end++;
-            }
-        }
-        SOTTO_TRY(sotto_pool_run(st->net->pool, NN_NET_SLICES,
-                                 st->backward ? backward_task : forward_task,
-                                 st));
-        if (st->summed != NULL) {
-            const nn_slice whole = slice_of(st, 0, 0);
-            if (st->backward) {
-                st->summed->ops->merge_backward(st->summed, &whole);
-            } else {
-                st->summed->ops->merge_forward(st->summed, &whole);
-            }
-            merged = true;
-        }
-        st->begin = st->end;
-        st->fresh = false;
-    } while (st->begin < n_layers);
+    while (!at_end(st)) {
+        find_end(st);
+        SOTTO_TRY(sotto_pool_run(st->net->pool, NN_NET_SLICES, stage_task, st));
+        end_stage(st);
+    }
     return SOTTO_OK;
+}
+
+/* Part `task` of the gradients that are made for all images at once. */
+static sotto_status whole_task(void *arg, size_t task, int worker)
+{
+    const stage *st = arg;
+    nn_slice batch = slice_of(st, 0, worker);
+    batch.first = 0;
+    batch.count = st->n;
+    for (size_t i = 0; i < st->net->n_layers; i++) {
+        const nn_layer *layer = &st->net->layers[i];
+        if (layer->whole) {
+            layer->ops->backward_whole(layer, &batch, task);
+        }
+    }
+    return SOTTO_OK;
+}
+
+static sotto_status finish_backward(stage *st)
+{
+    SOTTO_TRY(run_stages(st));
+    return sotto_pool_run(st->net->pool, NN_NET_SLICES, whole_task, st);
 }
 
 sotto_status nn_net_forward(nn_net *net, size_t n, nn_net_mode mode)
 {
     SOTTO_ASSERT(n >= 1 && n <= net->batch);
-    stage st = {.net = net, .n = n, .mode = mode};
+    stage st = {.net = net, .n = n, .mode = mode, .fresh = true};
     return run_stages(&st);
 }
 
 sotto_status nn_net_backward(nn_net *net, size_t n)
 {
     SOTTO_ASSERT(n >= 1 && n <= net->batch);
-    stage st = {.net = net, .n = n, .mode = NN_NET_TRAIN, .backward = true};
-    return run_stages(&st);
+    stage st = {.net = net,
+                .n = n,
+                .mode = NN_NET_TRAIN,
+                .backward = true,
+                .fresh = true};
+    return finish_backward(&st);
 }
 
 /* --- loss -------------------------------------------------------------- */
@@ -158,16 +219,15 @@ static double image_loss(float *gradient, const float *scores, size_t n_classes,
     return loss;
 }
 
-static sotto_status loss_task(void *arg, size_t task, int worker)
+/* The images of one slice. */
+static void loss_part(const loss_job *job, size_t task)
 {
-    const loss_job *job = arg;
     nn_net *net = job->net;
     const nn_layer *last = &net->layers[net->n_layers - 1];
     nn_net_score score = {0.0, 0};
     size_t first;
     const size_t count = nn_net_slice(&first, task, job->n);
 
-    (void)worker;
     for (size_t i = first; i < first + count; i++) {
         const float *scores = last->value + i * last->n_out;
         size_t best = 0;
@@ -179,7 +239,22 @@ static sotto_status loss_task(void *arg, size_t task, int worker)
         score.correct += best == job->labels[i] ? 1 : 0;
     }
     net->scores[task] = score;
+}
+
+static sotto_status loss_task(void *arg, size_t task, int worker)
+{
+    (void)worker;
+    loss_part(arg, task);
     return SOTTO_OK;
+}
+
+static void sum_scores(const nn_net *net, nn_net_score *score)
+{
+    *score = (nn_net_score){0.0, 0};
+    for (size_t s = 0; s < NN_NET_SLICES; s++) {
+        score->loss += net->scores[s].loss;
+        score->correct += net->scores[s].correct;
+    }
 }
 
 sotto_status nn_net_loss(nn_net *net, nn_net_score *score,
@@ -187,10 +262,64 @@ sotto_status nn_net_loss(nn_net *net, nn_net_score *score,
 {
     loss_job job = {net, labels, n, smoothing};
     SOTTO_TRY(sotto_pool_run(net->pool, NN_NET_SLICES, loss_task, &job));
-    *score = (nn_net_score){0.0, 0};
-    for (size_t s = 0; s < NN_NET_SLICES; s++) {
-        score->loss += net->scores[s].loss;
-        score->correct += net->scores[s].correct;
-    }
+    sum_scores(net, score);
     return SOTTO_OK;
+}
+
+/* --- all of it --------------------------------------------------------- */
+
+/* Forward, loss and backward. What a slice can do without the others is one
+ * task: waking the threads costs as much as a small layer. */
+typedef struct learn_job {
+    stage forward, backward;
+    loss_job loss;
+    const nn_net_batch *batch;
+} learn_job;
+
+static sotto_status learn_forward_task(void *arg, size_t task, int worker)
+{
+    const learn_job *job = arg;
+    const nn_slice slice = slice_of(&job->forward, task, worker);
+    for (size_t i = slice.first;
+         job->forward.fresh && i < slice.first + slice.count; i++) {
+        job->batch->fill(job->batch->arg, i);
+    }
+    forward_part(&job->forward, &slice);
+    return SOTTO_OK;
+}
+
+/* The last stage forward, the loss, and the first stage backward. */
+static sotto_status learn_turn_task(void *arg, size_t task, int worker)
+{
+    const learn_job *job = arg;
+    const nn_slice slice = slice_of(&job->backward, task, worker);
+    (void)learn_forward_task(arg, task, worker);
+    loss_part(&job->loss, task);
+    backward_part(&job->backward, &slice);
+    return SOTTO_OK;
+}
+
+sotto_status nn_net_learn(nn_net *net, nn_net_score *score,
+                          const nn_net_batch *batch)
+{
+    const size_t n = batch->n;
+    SOTTO_ASSERT(n >= 1 && n <= net->batch);
+    const stage st = {.net = net, .n = n, .mode = NN_NET_TRAIN, .fresh = true};
+    learn_job job = {.forward = st,
+                     .backward = st,
+                     .loss = {net, batch->labels, n, batch->smoothing},
+                     .batch = batch};
+    job.backward.backward = true;
+    find_end(&job.forward);
+    while (job.forward.summed != NULL) {
+        SOTTO_TRY(
+            sotto_pool_run(net->pool, NN_NET_SLICES, learn_forward_task, &job));
+        end_stage(&job.forward);
+        find_end(&job.forward);
+    }
+    find_end(&job.backward);
+    SOTTO_TRY(sotto_pool_run(net->pool, NN_NET_SLICES, learn_turn_task, &job));
+    end_stage(&job.backward);
+    sum_scores(net, score);
+    return finish_backward(&job.backward);
 }

@@ -42,6 +42,7 @@ typedef struct nn_param_block {
     size_t count;
     double rate; /* factor on the learning rate */
     bool decay;  /* weight decay applies */
+    bool whole;  /* all of its gradient is in slice 0 */
 } nn_param_block;
 
 /* What a forward pass is for. */
@@ -130,6 +131,34 @@ sotto_status nn_net_loss(nn_net *net, nn_net_score *score,
  * nn_net_loss with the same n. */
 sotto_status nn_net_backward(nn_net *net, size_t n) SOTTO_MUST_CHECK;
 
+/* A minibatch to learn from. */
+typedef struct nn_net_batch {
+    size_t n;
+    const uint8_t *labels; /* [n] */
+    double smoothing;
+    void (*fill)(void *arg, size_t i); /* fills nn_net_input(net, i); called
+                                        * from several threads at once */
+    void *arg;
+} nn_net_batch;
+
+/* Fills the input, runs it forward in mode NN_NET_TRAIN, takes the loss and
+ * makes the gradients: the same bits as those steps one by one, with fewer
+ * meetings of the threads. range: as nn_net_forward, nn_net_loss. error: the
+ * pool's only. */
+sotto_status nn_net_learn(nn_net *net, nn_net_score *score,
+                          const nn_net_batch *batch) SOTTO_MUST_CHECK;
+
+/* Floating-point operations of one image's products, forward and backward: two
+ * for each multiplication of a convolution or dense layer. */
+double nn_net_operations(const nn_net *net);
+
+/* Operations per second of all threads when they do nothing but multiply and
+ * add in registers, measured. cost: some milliseconds. */
+double nn_net_peak(const nn_net *net);
+
+/* The instruction set that the net's inner loops use. Static string. */
+const char *nn_net_backend(const nn_net *net);
+
 /* What the exporter needs to know of one layer: its description, the shapes
  * around it (a flat value is [n,1,1]) and its parameters and statistics.
  * Borrowed. */
@@ -137,7 +166,8 @@ typedef struct nn_layer_view {
     const nn_layer_config *config;
     nn_image_shape in;
     nn_image_shape out;
-    bool flat; /* its value is a vector */
+    bool flat;        /* its value is a vector */
+    size_t n_readers; /* places in layers that read it */
     const float *params;
     const float *state;
 } nn_layer_view;

@@ -7,7 +7,6 @@
  */
 #include "nn/train/config_internal.h"
 
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,134 +15,6 @@
 #include "base/mem.h"
 
 #define MAX_COUNT ((double)((size_t)1 << 40))
-
-/* --- layers ----------------------------------------------------------- */
-
-static const char *const layer_names[] = {[NN_LAYER_CONV] = "conv",
-                                          [NN_LAYER_DENSE] = "dense",
-                                          [NN_LAYER_BATCH_NORM] = "batch_norm",
-                                          [NN_LAYER_RELU] = "relu",
-                                          [NN_LAYER_SQUARE] = "square",
-                                          [NN_LAYER_QUADRATIC] = "quadratic",
-                                          [NN_LAYER_AVG_POOL] = "avg_pool",
-                                          [NN_LAYER_MAX_POOL] = "max_pool",
-                                          [NN_LAYER_FLATTEN] = "flatten"};
-
-#define N_LAYER_KINDS (sizeof(layer_names) / sizeof(layer_names[0]))
-
-const char *nn_layer_kind_name(nn_layer_kind kind)
-{
-    SOTTO_ASSERT((size_t)kind < N_LAYER_KINDS);
-    return layer_names[kind];
-}
-
-static sotto_status parse_window(nn_layer_config *layer, nn_options *opts)
-{
-    SOTTO_TRY(nn_options_sizes(opts, layer->kernel, 2, "kernel", 1, 1024));
-    if (layer->kernel[0] == 0) {
-        return nn_config_fail(&opts->at, SOTTO_ERR_FORMAT, "%s needs kernel=",
-                              nn_layer_kind_name(layer->kind));
-    }
-    for (size_t i = 0; i < 2; i++) {
-        layer->stride[i] = layer->kind == NN_LAYER_CONV ? 1 : layer->kernel[i];
-    }
-    return nn_options_sizes(opts, layer->stride, 2, "stride", 1, 1024);
-}
-
-static sotto_status parse_quadratic(nn_layer_config *layer, nn_options *opts)
-{
-    layer->coef[1] = 1.0;
-    layer->rate = 1.0;
-    SOTTO_TRY(nn_options_number(opts, &layer->coef[0], "a", -1e3, 1e3));
-    SOTTO_TRY(nn_options_number(opts, &layer->coef[1], "b", -1e3, 1e3));
-    SOTTO_TRY(nn_options_number(opts, &layer->coef[2], "c", -1e3, 1e3));
-    SOTTO_TRY(nn_options_number(opts, &layer->rate, "rate", 0, 1e3));
-    const char *per = nn_options_take(opts, "per");
-    if (per == NULL || strcmp(per, "layer") == 0) {
-        layer->per = NN_PER_LAYER;
-    } else if (strcmp(per, "channel") == 0) {
-        layer->per = NN_PER_CHANNEL;
-    } else if (strcmp(per, "element") == 0) {
-        layer->per = NN_PER_ELEMENT;
-    } else {
-        return nn_config_fail(&opts->at, SOTTO_ERR_FORMAT,
-                              "per=%.40s; expected layer, channel or element",
-                              per);
-    }
-    return SOTTO_OK;
-}
-
-static sotto_status parse_layer_options(nn_layer_config *layer,
-                                        nn_options *opts)
-{
-    switch (layer->kind) {
-    case NN_LAYER_CONV:
-        layer->bias = true;
-        SOTTO_TRY(nn_options_count(opts, &layer->maps, "maps", 1, 65536));
-        SOTTO_TRY(nn_options_sizes(opts, layer->pad, 4, "pads", 0, 1024));
-        SOTTO_TRY(nn_options_flag(opts, &layer->bias, "bias"));
-        if (layer->maps == 0) {
-            return nn_config_fail(&opts->at, SOTTO_ERR_FORMAT,
-                                  "conv needs maps=");
-        }
-        return parse_window(layer, opts);
-    case NN_LAYER_DENSE:
-        layer->bias = true;
-        SOTTO_TRY(nn_options_count(opts, &layer->units, "units", 1, 1 << 20));
-        SOTTO_TRY(nn_options_flag(opts, &layer->bias, "bias"));
-        if (layer->units == 0) {
-            return nn_config_fail(&opts->at, SOTTO_ERR_FORMAT,
-                                  "dense needs units=");
-        }
-        return SOTTO_OK;
-    case NN_LAYER_BATCH_NORM:
-        layer->momentum = 0.01;
-        layer->epsilon = 1e-5;
-        SOTTO_TRY(
-            nn_options_number(opts, &layer->momentum, "momentum", 1e-6, 1));
-        return nn_options_number(opts, &layer->epsilon, "epsilon", 1e-9, 1);
-    case NN_LAYER_QUADRATIC:
-        return parse_quadratic(layer, opts);
-    case NN_LAYER_AVG_POOL:
-    case NN_LAYER_MAX_POOL:
-        return parse_window(layer, opts);
-    case NN_LAYER_RELU:
-    case NN_LAYER_SQUARE:
-    case NN_LAYER_FLATTEN:
-        break;
-    }
-    return SOTTO_OK;
-}
-
-static sotto_status parse_layer(nn_train_config *config, const nn_cursor *at,
-                                char *value)
-{
-    nn_options opts;
-    nn_layer_config layer = {0};
-    size_t kind = 0;
-
-    if (config->n_layers == NN_CONFIG_MAX_LAYERS) {
-        return nn_config_fail(at, SOTTO_ERR_FORMAT, "more than %d layers",
-                              NN_CONFIG_MAX_LAYERS);
-    }
-    SOTTO_TRY(nn_options_split(&opts, at, value));
-    while (kind < N_LAYER_KINDS && strcmp(layer_names[kind], value) != 0) {
-        kind++;
-    }
-    if (kind == N_LAYER_KINDS) {
-        return nn_config_fail(at, SOTTO_ERR_FORMAT,
-                              "unknown layer '%.40s'; expected conv, dense, "
-                              "batch_norm, relu, square, quadratic, avg_pool, "
-                              "max_pool or flatten",
-                              value);
-    }
-    layer.kind = (nn_layer_kind)kind;
-    layer.line = at->line;
-    SOTTO_TRY(parse_layer_options(&layer, &opts));
-    SOTTO_TRY(nn_options_end(&opts, layer_names[kind]));
-    config->layers[config->n_layers++] = layer;
-    return SOTTO_OK;
-}
 
 /* --- keys with options ------------------------------------------------ */
 
@@ -308,7 +179,7 @@ static sotto_status parse_value(nn_train_config *config, const nn_cursor *at,
     case KEY_SCHEDULE:
         return parse_schedule(config, at, value);
     case KEY_LAYER:
-        return parse_layer(config, at, value);
+        return nn_config_parse_layer(config, at, value);
     }
     return SOTTO_OK;
 }
@@ -481,12 +352,15 @@ static void hash_layer(sotto_sha256 *hash, const nn_layer_config *layer)
     hash_text(hash, "%a,%a,%a %d %a %a %a\n", layer->coef[0], layer->coef[1],
               layer->coef[2], (int)layer->per, layer->rate, layer->momentum,
               layer->epsilon);
+    hash_text(hash, "reads %d %d\n", layer->reads[0], layer->reads[1]);
 }
 
 void nn_train_config_digest(uint8_t *digest, const nn_train_config *config)
 {
     sotto_sha256 hash;
     sotto_sha256_init(&hash);
+    /* of the order of sums: another one ends with other weights */
+    hash_text(&hash, "arithmetic 2\n");
     hash_text(&hash, "seed %s\ndata %zu %zu %zu\n", config->seed,
               config->train_count, config->validation, config->shift);
     for (size_t i = 0; i < config->n_mean; i++) {

@@ -38,6 +38,7 @@
 #define NN_CONFIG_MAX_FILES 64
 #define NN_CONFIG_MAX_CHANNELS 16
 #define NN_CONFIG_TEXT_BYTES 256 /* longest path or name, with its end */
+#define NN_CONFIG_NAME_BYTES 32  /* the same for the name of a layer */
 
 typedef enum nn_layer_kind {
     NN_LAYER_CONV,
@@ -48,8 +49,12 @@ typedef enum nn_layer_kind {
     NN_LAYER_QUADRATIC, /* a·x² + b·x + c, trained */
     NN_LAYER_AVG_POOL,
     NN_LAYER_MAX_POOL,
-    NN_LAYER_FLATTEN
+    NN_LAYER_FLATTEN,
+    NN_LAYER_ADD,      /* sum of two values */
+    NN_LAYER_SUBSAMPLE /* every stride-th pixel; zero channels around */
 } nn_layer_kind;
+
+#define NN_LAYER_KINDS (NN_LAYER_SUBSAMPLE + 1)
 
 /* How many elements of a value share one (a, b, c). */
 typedef enum nn_granularity {
@@ -61,12 +66,15 @@ typedef enum nn_granularity {
 /* One layer. Fields that its kind does not use are zero. */
 typedef struct nn_layer_config {
     nn_layer_kind kind;
-    int line;           /* of the text, for messages */
-    size_t maps;        /* CONV: output channels */
+    int line;                        /* of the text, for messages */
+    char name[NN_CONFIG_NAME_BYTES]; /* "": none */
+    int reads[2];       /* numbers of the layers whose values it reads; -1: the
+                         * image. The second is for ADD, otherwise -1 */
+    size_t maps;        /* CONV, SUBSAMPLE: output channels */
     size_t units;       /* DENSE */
     bool bias;          /* CONV, DENSE; default true */
-    size_t kernel[2];   /* CONV, pools: height, width */
-    size_t stride[2];   /* default: CONV 1, pools the kernel */
+    size_t kernel[2];   /* CONV, pools: height, width; SUBSAMPLE: 1 */
+    size_t stride[2];   /* default: CONV 1, pools the kernel, SUBSAMPLE 2 */
     size_t pad[4];      /* CONV: top, left, bottom, right */
     double coef[3];     /* QUADRATIC: starting values of a, b, c; default the
                          * identity 0, 1, 0 */

@@ -83,4 +83,8 @@ sotto_status nn_options_sizes(nn_options *opts, size_t *out, size_t n,
                               const char *name, double min,
                               double max) SOTTO_MUST_CHECK;
 
+/* Parses the value of `layer`, cuts it up, and appends the layer. */
+sotto_status nn_config_parse_layer(nn_train_config *config, const nn_cursor *at,
+                                   char *value) SOTTO_MUST_CHECK;
+
 #endif

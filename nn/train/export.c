@@ -17,9 +17,12 @@
 /* A graph that grows. */
 typedef struct builder {
     nn_graph *graph;
-    int at; /* the node that the next layer reads */
+    int at;    /* the node that the next layer reads */
+    int with;  /* and the other one that a sum reads */
+    int *node; /* of each layer, -1: folded into the next */
+    int image; /* the node of the image, normalised */
     const nn_net *net;
-    size_t n_of_kind[NN_LAYER_FLATTEN + 1];
+    size_t n_of_kind[NN_LAYER_KINDS];
     char name[64];
 } builder;
 
@@ -170,6 +173,27 @@ static sotto_status add_pool(builder *b, const nn_layer_view *view,
                          &window, err);
 }
 
+/* Every stride-th pixel, then the zero channels. */
+static sotto_status add_subsample(builder *b, const nn_layer_view *view,
+                                  const char *name, sotto_error *err)
+{
+    const size_t more = view->out.channels - view->in.channels;
+    const size_t before[3] = {more / 2, 0, 0};
+    const size_t after[3] = {more - more / 2, 0, 0};
+    nn_window window = {.kernel = {1, 1}};
+    char pick[sizeof(b->name) + 8];
+
+    memcpy(window.stride, view->config->stride, sizeof(window.stride));
+    (void)snprintf(pick, sizeof(pick), "%s%s", name, more > 0 ? "/pick" : "");
+    SOTTO_TRY(nn_graph_pool(b->graph, &b->at, pick, b->at, NN_OP_AVERAGE_POOL,
+                            &window, err));
+    if (more == 0) {
+        return SOTTO_OK;
+    }
+    return nn_graph_pad(b->graph, &b->at, name, b->at, before, after, 0.0f,
+                        err);
+}
+
 static sotto_status add_layer(builder *b, const nn_layer_view *view,
                               const nn_layer_view *norm, bool last,
                               sotto_error *err)
@@ -191,6 +215,11 @@ static sotto_status add_layer(builder *b, const nn_layer_view *view,
     case NN_LAYER_AVG_POOL:
     case NN_LAYER_MAX_POOL:
         return add_pool(b, view, name, err);
+    case NN_LAYER_ADD:
+        return nn_graph_binary(b->graph, &b->at, name, b->at, b->with,
+                               NN_OP_ADD, err);
+    case NN_LAYER_SUBSAMPLE:
+        return add_subsample(b, view, name, err);
     case NN_LAYER_FLATTEN:
         break;
     }
@@ -203,26 +232,49 @@ static bool is_activation(nn_layer_kind kind)
            kind == NN_LAYER_QUADRATIC || kind == NN_LAYER_MAX_POOL;
 }
 
+static int node_of(const builder *b, int layer)
+{
+    return layer >= 0 ? b->node[layer] : b->image;
+}
+
+/* Whether a batch normalisation in place i can go into the layer before it:
+ * nobody else reads that one. */
+static bool folds_at(const nn_net *net, size_t i)
+{
+    const nn_layer_view view = nn_net_layer(net, i);
+    if (i + 1 == nn_net_n_layers(net) || view.n_readers != 1 ||
+        (view.config->kind != NN_LAYER_CONV &&
+         view.config->kind != NN_LAYER_DENSE)) {
+        return false;
+    }
+    const nn_layer_view next = nn_net_layer(net, i + 1);
+    return next.config->kind == NN_LAYER_BATCH_NORM &&
+           next.config->reads[0] == (int)i;
+}
+
 /* Appends all layers; notes the nodes that activations read, and the last. */
 static sotto_status add_layers(builder *b, int *ranged, size_t *n_ranged,
                                sotto_error *err)
 {
     const size_t n_layers = nn_net_n_layers(b->net);
+    b->image = b->at;
     for (size_t i = 0; i < n_layers; i++) {
         const nn_layer_view view = nn_net_layer(b->net, i);
-        const nn_layer_view next =
-            nn_net_layer(b->net, i + 1 < n_layers ? i + 1 : i);
-        const bool folds = (view.config->kind == NN_LAYER_CONV ||
-                            view.config->kind == NN_LAYER_DENSE) &&
-                           next.config->kind == NN_LAYER_BATCH_NORM;
+        const bool folds = folds_at(b->net, i);
+        b->at = node_of(b, view.config->reads[0]);
+        b->with = node_of(b, view.config->reads[1]);
         if (is_activation(view.config->kind)) {
             ranged[(*n_ranged)++] = b->at;
         }
+        nn_layer_view norm = view;
         if (folds) {
+            b->node[i] = -1;
             i++;
+            norm = nn_net_layer(b->net, i);
         }
         SOTTO_TRY(
-            add_layer(b, &view, folds ? &next : NULL, i + 1 == n_layers, err));
+            add_layer(b, &view, folds ? &norm : NULL, i + 1 == n_layers, err));
+        b->node[i] = b->at;
     }
     ranged[(*n_ranged)++] = b->at;
     return SOTTO_OK;
@@ -255,15 +307,23 @@ sotto_status nn_net_export(nn_graph **graph, int *ranged, size_t *n_ranged,
 
     *graph = NULL;
     *n_ranged = 0;
-    SOTTO_TRY(nn_graph_new(&b.graph, "image", &shape, err));
+    b.node = sotto_calloc(nn_net_n_layers(net), sizeof(*b.node));
+    if (b.node == NULL) {
+        return sotto_fail(err, SOTTO_ERR_MEMORY, "out of memory");
+    }
+    sotto_status status = nn_graph_new(&b.graph, "image", &shape, err);
+    if (status != SOTTO_OK) {
+        sotto_free(b.node);
+        return status;
+    }
     ranged[(*n_ranged)++] = b.at;
-    sotto_status status = SOTTO_OK;
     if (config->n_mean > 0) {
         status = add_normalisation(&b, config, err);
     }
     if (status == SOTTO_OK) {
         status = add_layers(&b, ranged, n_ranged, err);
     }
+    sotto_free(b.node);
     if (status != SOTTO_OK) {
         nn_graph_free(b.graph);
         return status;

@@ -21,21 +21,18 @@
 
 static void relu_forward(const nn_layer *layer, const nn_slice *slice)
 {
-    const size_t begin = slice->first * layer->n_out;
-    const size_t end = begin + slice->count * layer->n_out;
-    for (size_t i = begin; i < end; i++) {
-        const float x = layer->in_value[i];
-        layer->value[i] = x > 0.0f ? x : 0.0f;
-    }
+    const size_t at = slice->first * layer->n_out;
+    slice->kernels->relu(layer->value + at, layer->in_value + at,
+                         slice->count * layer->n_out);
 }
 
 static void relu_backward(const nn_layer *layer, const nn_slice *slice)
 {
-    const size_t begin = slice->first * layer->n_out;
-    const size_t end = begin + slice->count * layer->n_out;
-    for (size_t i = begin; layer->in_gradient != NULL && i < end; i++) {
-        layer->in_gradient[i] =
-            layer->in_value[i] > 0.0f ? layer->gradient[i] : 0.0f;
+    const size_t at = slice->first * layer->n_out;
+    if (layer->in_gradient != NULL) {
+        slice->kernels->relu_back(layer->in_gradient + at, layer->in_value + at,
+                                  layer->gradient + at,
+                                  slice->count * layer->n_out);
     }
 }
 
@@ -47,19 +44,18 @@ const nn_layer_ops nn_relu_ops = {
 
 static void square_forward(const nn_layer *layer, const nn_slice *slice)
 {
-    const size_t begin = slice->first * layer->n_out;
-    const size_t end = begin + slice->count * layer->n_out;
-    for (size_t i = begin; i < end; i++) {
-        layer->value[i] = layer->in_value[i] * layer->in_value[i];
-    }
+    const size_t at = slice->first * layer->n_out;
+    slice->kernels->square(layer->value + at, layer->in_value + at,
+                           slice->count * layer->n_out);
 }
 
 static void square_backward(const nn_layer *layer, const nn_slice *slice)
 {
-    const size_t begin = slice->first * layer->n_out;
-    const size_t end = begin + slice->count * layer->n_out;
-    for (size_t i = begin; layer->in_gradient != NULL && i < end; i++) {
-        layer->in_gradient[i] = 2.0f * layer->in_value[i] * layer->gradient[i];
+    const size_t at = slice->first * layer->n_out;
+    if (layer->in_gradient != NULL) {
+        slice->kernels->square_back(layer->in_gradient + at,
+                                    layer->in_value + at, layer->gradient + at,
+                                    slice->count * layer->n_out);
     }
 }
 
@@ -98,22 +94,58 @@ static void quadratic_init(const nn_layer *layer, float *params, float *state,
     }
 }
 
+/* The coefficients of triple k. */
+static void quadratic_triple(const nn_layer *layer, const nn_slice *slice,
+                             size_t k, float *triple)
+{
+    const size_t n = layer->n_params / 3;
+    const float *params = slice->params + layer->param_at;
+    for (size_t i = 0; i < 3; i++) {
+        triple[i] = params[i * n + k];
+    }
+}
+
 static void quadratic_forward(const nn_layer *layer, const nn_slice *slice)
 {
     const size_t n = layer->n_params / 3;
     const size_t run = layer->n_out / n;
     const float *params = slice->params + layer->param_at;
-    const float *x = layer->in_value + slice->first * layer->n_out;
-    float *y = layer->value + slice->first * layer->n_out;
 
-    for (size_t i = 0; i < slice->count; i++) {
-        for (size_t k = 0; k < n; k++, x += run, y += run) {
-            const float a = params[k];
-            const float b = params[n + k];
-            const float c = params[2 * n + k];
-            for (size_t j = 0; j < run; j++) {
-                y[j] = (a * x[j] + b) * x[j] + c;
-            }
+    for (size_t i = slice->first; i < slice->first + slice->count; i++) {
+        const float *x = layer->in_value + i * layer->n_out;
+        float *y = layer->value + i * layer->n_out;
+        for (size_t k = 0; run == 1 && k < n; k++) {
+            y[k] =
+                (params[k] * x[k] + params[n + k]) * x[k] + params[2 * n + k];
+        }
+        for (size_t k = 0; run > 1 && k < n; k++) {
+            float triple[3];
+            quadratic_triple(layer, slice, k, triple);
+            slice->kernels->quadratic(y + k * run, x + k * run, triple, run);
+        }
+    }
+}
+
+/* One triple for each element: sums over the images of the slice only. */
+static void quadratic_backward_each(const nn_layer *layer,
+                                    const nn_slice *slice)
+{
+    const size_t n = layer->n_out;
+    const float *params = slice->params + layer->param_at;
+    float *restrict out = slice->gradient + layer->param_at;
+
+    for (size_t i = slice->first; i < slice->first + slice->count; i++) {
+        const float *x = layer->in_value + i * n;
+        const float *dy = layer->gradient + i * n;
+        for (size_t k = 0; k < n; k++) {
+            const float term = dy[k] * x[k];
+            out[k] += term * x[k];
+            out[n + k] += term;
+            out[2 * n + k] += dy[k];
+        }
+        for (size_t k = 0; layer->in_gradient != NULL && k < n; k++) {
+            layer->in_gradient[i * n + k] =
+                (2.0f * params[k] * x[k] + params[n + k]) * dy[k];
         }
     }
 }
@@ -122,29 +154,27 @@ static void quadratic_backward(const nn_layer *layer, const nn_slice *slice)
 {
     const size_t n = layer->n_params / 3;
     const size_t run = layer->n_out / n;
-    const float *params = slice->params + layer->param_at;
     float *out = slice->gradient + layer->param_at;
 
-    for (size_t i = 0; i < slice->count; i++) {
+    if (run == 1) {
+        quadratic_backward_each(layer, slice);
+        return;
+    }
+    for (size_t i = slice->first; i < slice->first + slice->count; i++) {
         for (size_t k = 0; k < n; k++) {
-            const size_t at = (slice->first + i) * layer->n_out + k * run;
+            const size_t at = i * layer->n_out + k * run;
             const float *x = layer->in_value + at;
             const float *dy = layer->gradient + at;
-            double sum[3] = {0.0, 0.0, 0.0};
-            for (size_t j = 0; j < run; j++) {
-                const double term = (double)dy[j] * (double)x[j];
-                sum[0] += term * (double)x[j];
-                sum[1] += term;
-                sum[2] += (double)dy[j];
-            }
-            out[k] += (float)sum[0];
-            out[n + k] += (float)sum[1];
-            out[2 * n + k] += (float)sum[2];
+            float triple[3];
+            double sums[3] = {0.0, 0.0, 0.0};
+            quadratic_triple(layer, slice, k, triple);
+            slice->kernels->moments(sums, x, dy, 0.0, run);
+            out[k] += (float)sums[2];
+            out[n + k] += (float)sums[1];
+            out[2 * n + k] += (float)sums[0];
             if (layer->in_gradient != NULL) {
-                float *dx = layer->in_gradient + at;
-                for (size_t j = 0; j < run; j++) {
-                    dx[j] = (2.0f * params[k] * x[j] + params[n + k]) * dy[j];
-                }
+                slice->kernels->quadratic_back(layer->in_gradient + at, x, dy,
+                                               triple, run);
             }
         }
     }
@@ -204,6 +234,18 @@ static void batch_norm_init(const nn_layer *layer, float *params, float *state,
     }
 }
 
+/* A vector has one element for each channel: whole rows at a time. */
+static void add_vector_squares(const nn_layer *layer, double *sums,
+                               const float *x)
+{
+    const size_t n = layer->n_out;
+    for (size_t c = 0; c < n; c++) {
+        const double wide = (double)x[c];
+        sums[c] += wide;
+        sums[n + c] += wide * wide;
+    }
+}
+
 static void batch_norm_sum_forward(const nn_layer *layer, const nn_slice *slice)
 {
     const size_t channels = layer->out.channels;
@@ -212,16 +254,16 @@ static void batch_norm_sum_forward(const nn_layer *layer, const nn_slice *slice)
 
     memset(sums, 0, 2 * channels * sizeof(double));
     for (size_t i = slice->first; i < slice->first + slice->count; i++) {
+        const float *x = layer->in_value + i * layer->n_out;
+        if (run == 1) {
+            add_vector_squares(layer, sums, x);
+            continue;
+        }
         for (size_t c = 0; c < channels; c++) {
-            const float *x = layer->in_value + i * layer->n_out + c * run;
-            double sum = 0.0;
-            double squares = 0.0;
-            for (size_t j = 0; j < run; j++) {
-                sum += (double)x[j];
-                squares += (double)x[j] * (double)x[j];
-            }
-            sums[c] += sum;
-            sums[channels + c] += squares;
+            double both[2] = {0.0, 0.0};
+            slice->kernels->squares(both, x + c * run, run);
+            sums[c] += both[0];
+            sums[channels + c] += both[1];
         }
     }
 }
@@ -289,14 +331,29 @@ static void batch_norm_forward(const nn_layer *layer, const nn_slice *slice)
     const size_t channels = layer->out.channels;
     const size_t run = layer->n_out / channels;
     for (size_t c = 0; c < channels; c++) {
-        float scale, shift;
-        channel_map(layer, slice, c, &scale, &shift);
+        float map[2];
+        channel_map(layer, slice, c, &map[0], &map[1]);
         for (size_t i = slice->first; i < slice->first + slice->count; i++) {
             const size_t at = i * layer->n_out + c * run;
-            for (size_t j = at; j < at + run; j++) {
-                layer->value[j] = scale * layer->in_value[j] + shift;
+            if (run == 1) {
+                layer->value[at] = map[0] * layer->in_value[at] + map[1];
+            } else {
+                slice->kernels->affine(layer->value + at, layer->in_value + at,
+                                       map, run);
             }
         }
+    }
+}
+
+/* As add_vector_squares, for Σ dy and Σ dy·(x - mean). */
+static void add_vector_moments(const nn_layer *layer, double *sums, size_t at)
+{
+    const size_t n = layer->n_out;
+    const double *mean = batch_statistics(layer);
+    for (size_t c = 0; c < n; c++) {
+        const double dy = (double)layer->gradient[at + c];
+        sums[c] += dy;
+        sums[n + c] += dy * ((double)layer->in_value[at + c] - mean[c]);
     }
 }
 
@@ -311,20 +368,22 @@ static void batch_norm_sum_backward(const nn_layer *layer,
 
     memset(sums, 0, 2 * channels * sizeof(double));
     for (size_t i = slice->first; i < slice->first + slice->count; i++) {
+        const size_t at = i * layer->n_out;
+        if (run == 1) {
+            add_vector_moments(layer, sums, at);
+            continue;
+        }
         for (size_t c = 0; c < channels; c++) {
-            const size_t at = i * layer->n_out + c * run;
-            double sum = 0.0;
-            double products = 0.0;
-            for (size_t j = at; j < at + run; j++) {
-                const double dy = (double)layer->gradient[j];
-                sum += dy;
-                products += dy * ((double)layer->in_value[j] - statistics[c]);
-            }
-            sums[c] += sum;
-            sums[channels + c] += products * statistics[channels + c];
+            double both[3] = {0.0, 0.0, 0.0};
+            slice->kernels->moments(both, layer->in_value + at + c * run,
+                                    layer->gradient + at + c * run,
+                                    statistics[c], run);
+            sums[c] += both[0];
+            sums[channels + c] += both[1];
         }
     }
     for (size_t c = 0; c < channels; c++) {
+        sums[channels + c] *= statistics[channels + c];
         out[c] += (float)sums[channels + c];
         out[channels + c] += (float)sums[c];
     }
@@ -351,14 +410,18 @@ static void batch_norm_backward(const nn_layer *layer, const nn_slice *slice)
         const double gain =
             (double)slice->params[layer->param_at + c] * inverse;
         const double slope = -gain * inverse * sums[channels + c] / n;
-        const float k0 = (float)gain;
-        const float k1 = (float)slope;
-        const float k2 = (float)(-gain * sums[c] / n - slope * statistics[c]);
+        const float map[3] = {
+            (float)gain, (float)slope,
+            (float)(-gain * sums[c] / n - slope * statistics[c])};
         for (size_t i = slice->first; i < slice->first + slice->count; i++) {
             const size_t at = i * layer->n_out + c * run;
-            for (size_t j = at; j < at + run; j++) {
-                layer->in_gradient[j] =
-                    k0 * layer->gradient[j] + k1 * layer->in_value[j] + k2;
+            if (run == 1) {
+                layer->in_gradient[at] = map[0] * layer->gradient[at] +
+                                         map[1] * layer->in_value[at] + map[2];
+            } else {
+                slice->kernels->affine_back(layer->in_gradient + at,
+                                            layer->in_value + at,
+                                            layer->gradient + at, map, run);
             }
         }
     }

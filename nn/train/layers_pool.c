@@ -17,57 +17,103 @@ static sotto_status pool_shape(nn_layer *layer, sotto_error *err)
     SOTTO_TRY(nn_layer_window_shape(layer, layer->in.channels, err));
     if (layer->config.kind == NN_LAYER_MAX_POOL) {
         layer->n_choices = nn_image_pixels(layer->out);
+    } else {
+        layer->n_scratch = layer->out.height * layer->out.width;
     }
     return SOTTO_OK;
 }
 
-/* Index in the picture of the first element of output o's window. */
-static size_t window_start(const nn_layer *layer, size_t o)
+/* Where the windows of one channel begin. */
+static nn_grid window_grid(const nn_layer *layer)
 {
-    const size_t x = o % layer->out.width;
-    const size_t y = o / layer->out.width % layer->out.height;
-    const size_t c = o / layer->out.width / layer->out.height;
-    return (c * layer->in.height + y * layer->config.stride[0]) *
-               layer->in.width +
-           x * layer->config.stride[1];
+    return (nn_grid){layer->out.height, layer->out.width,
+                     layer->config.stride[0] * layer->in.width,
+                     layer->config.stride[1]};
 }
 
+/* Whether there is one window, the whole picture: no need to hop. */
+static bool is_global(const nn_layer *layer)
+{
+    return layer->config.kernel[0] == layer->in.height &&
+           layer->config.kernel[1] == layer->in.width;
+}
+
+static void global_pool_forward(const nn_layer *layer, const nn_slice *slice)
+{
+    const size_t plane = layer->in.height * layer->in.width;
+    for (size_t i = slice->first * layer->in.channels;
+         i < (slice->first + slice->count) * layer->in.channels; i++) {
+        double sums[2] = {0.0, 0.0};
+        slice->kernels->squares(sums, layer->in_value + i * plane, plane);
+        layer->value[i] = (float)(sums[0] / (double)plane);
+    }
+}
+
+static void global_pool_backward(const nn_layer *layer, const nn_slice *slice)
+{
+    const size_t plane = layer->in.height * layer->in.width;
+    for (size_t i = slice->first * layer->in.channels;
+         i < (slice->first + slice->count) * layer->in.channels; i++) {
+        const float part = layer->gradient[i] / (float)plane;
+        for (size_t p = 0; p < plane; p++) {
+            layer->in_gradient[i * plane + p] = part;
+        }
+    }
+}
+
+/* The mean is taken place by place of the window, all windows of a channel at
+ * once. */
 static void avg_pool_forward(const nn_layer *layer, const nn_slice *slice)
 {
     const size_t *kernel = layer->config.kernel;
-    const float factor = 1.0f / (float)(kernel[0] * kernel[1]);
-    for (size_t i = slice->first; i < slice->first + slice->count; i++) {
-        const float *in = layer->in_value + i * layer->n_in;
-        for (size_t o = 0; o < layer->n_out; o++) {
-            const float *at = in + window_start(layer, o);
-            float sum = 0.0f;
-            for (size_t y = 0; y < kernel[0]; y++) {
-                for (size_t x = 0; x < kernel[1]; x++) {
-                    sum += at[y * layer->in.width + x];
-                }
+    const nn_grid grid = window_grid(layer);
+    const size_t plane = layer->in.height * layer->in.width;
+    const size_t run = grid.height * grid.width;
+    const float factor[2] = {1.0f / (float)(kernel[0] * kernel[1]), 0.0f};
+
+    if (is_global(layer)) {
+        global_pool_forward(layer, slice);
+        return;
+    }
+    for (size_t i = slice->first * layer->in.channels;
+         i < (slice->first + slice->count) * layer->in.channels; i++) {
+        const float *in = layer->in_value + i * plane;
+        float *out = layer->value + i * run;
+        for (size_t y = 0; y < kernel[0]; y++) {
+            for (size_t x = 0; x < kernel[1]; x++) {
+                slice->kernels->gather(out, in + y * layer->in.width + x, &grid,
+                                       y + x > 0);
             }
-            layer->value[i * layer->n_out + o] = sum * factor;
         }
+        slice->kernels->affine(out, out, factor, run);
     }
 }
 
 static void avg_pool_backward(const nn_layer *layer, const nn_slice *slice)
 {
     const size_t *kernel = layer->config.kernel;
-    const float factor = 1.0f / (float)(kernel[0] * kernel[1]);
+    const nn_grid grid = window_grid(layer);
+    const size_t plane = layer->in.height * layer->in.width;
+    const size_t run = grid.height * grid.width;
+    const float factor[2] = {1.0f / (float)(kernel[0] * kernel[1]), 0.0f};
+
     if (layer->in_gradient == NULL) {
         return;
     }
-    for (size_t i = slice->first; i < slice->first + slice->count; i++) {
-        float *out = layer->in_gradient + i * layer->n_in;
-        memset(out, 0, layer->n_in * sizeof(float));
-        for (size_t o = 0; o < layer->n_out; o++) {
-            float *at = out + window_start(layer, o);
-            const float part = layer->gradient[i * layer->n_out + o] * factor;
-            for (size_t y = 0; y < kernel[0]; y++) {
-                for (size_t x = 0; x < kernel[1]; x++) {
-                    at[y * layer->in.width + x] += part;
-                }
+    if (is_global(layer)) {
+        global_pool_backward(layer, slice);
+        return;
+    }
+    for (size_t i = slice->first * layer->in.channels;
+         i < (slice->first + slice->count) * layer->in.channels; i++) {
+        float *out = layer->in_gradient + i * plane;
+        memset(out, 0, plane * sizeof(float));
+        slice->kernels->affine(slice->scratch, layer->gradient + i * run,
+                               factor, run);
+        for (size_t y = 0; y < kernel[0]; y++) {
+            for (size_t x = 0; x < kernel[1]; x++) {
+                slice->kernels->scatter(out + y * layer->in.width + x,
+                                        slice->scratch, &grid);
             }
         }
     }
@@ -79,22 +125,39 @@ const nn_layer_ops nn_avg_pool_ops = {
     .backward = avg_pool_backward,
 };
 
-static void max_pool_forward(const nn_layer *layer, const nn_slice *slice)
+/* The largest element of the window at `start`: its index. */
+static size_t window_largest(const nn_layer *layer, const float *in,
+                             size_t start)
 {
     const size_t *kernel = layer->config.kernel;
+    size_t best = start;
+    for (size_t y = 0; y < kernel[0]; y++) {
+        for (size_t x = 0; x < kernel[1]; x++) {
+            const size_t at = start + y * layer->in.width + x;
+            best = in[at] > in[best] ? at : best;
+        }
+    }
+    return best;
+}
+
+static void max_pool_forward(const nn_layer *layer, const nn_slice *slice)
+{
+    const nn_grid grid = window_grid(layer);
+    const size_t plane = layer->in.height * layer->in.width;
     for (size_t i = slice->first; i < slice->first + slice->count; i++) {
         const float *in = layer->in_value + i * layer->n_in;
-        for (size_t o = 0; o < layer->n_out; o++) {
-            const size_t start = window_start(layer, o);
-            size_t best = start;
-            for (size_t y = 0; y < kernel[0]; y++) {
-                for (size_t x = 0; x < kernel[1]; x++) {
-                    const size_t at = start + y * layer->in.width + x;
-                    best = in[at] > in[best] ? at : best;
+        float *out = layer->value + i * layer->n_out;
+        uint32_t *choices = layer->choices + i * layer->n_out;
+        for (size_t c = 0; c < layer->in.channels; c++) {
+            for (size_t y = 0; y < grid.height; y++) {
+                const size_t row = c * plane + y * grid.row_step;
+                for (size_t x = 0; x < grid.width; x++) {
+                    const size_t best =
+                        window_largest(layer, in, row + x * grid.col_step);
+                    *out++ = in[best];
+                    *choices++ = (uint32_t)best;
                 }
             }
-            layer->value[i * layer->n_out + o] = in[best];
-            layer->choices[i * layer->n_out + o] = (uint32_t)best;
         }
     }
 }

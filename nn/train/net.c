@@ -6,12 +6,12 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/mem.h"
-#include "nn/train/sgemm.h"
 
 #define MAX_LAYER_VALUES ((size_t)1 << 24)
-#define MAX_COLUMNS ((size_t)1 << 28)
+#define MAX_SCRATCH ((size_t)1 << 28)
 
 static const nn_layer_ops *const ops_of_kind[] = {
     [NN_LAYER_CONV] = &nn_conv_ops,
@@ -23,6 +23,8 @@ static const nn_layer_ops *const ops_of_kind[] = {
     [NN_LAYER_AVG_POOL] = &nn_avg_pool_ops,
     [NN_LAYER_MAX_POOL] = &nn_max_pool_ops,
     [NN_LAYER_FLATTEN] = &nn_flatten_ops,
+    [NN_LAYER_ADD] = &nn_add_ops,
+    [NN_LAYER_SUBSAMPLE] = &nn_subsample_ops,
 };
 
 /* --- helpers for layers ------------------------------------------------ */
@@ -84,7 +86,7 @@ static sotto_status layer_prepare(nn_layer *layer, sotto_error *err)
     layer->rate = 1.0;
     SOTTO_TRY(layer->ops->shape(layer, err));
     layer->n_out = nn_image_pixels(layer->out);
-    if (layer->n_out > MAX_LAYER_VALUES || layer->n_columns > MAX_COLUMNS ||
+    if (layer->n_out > MAX_LAYER_VALUES || layer->n_scratch > MAX_SCRATCH ||
         layer->n_params > NN_NET_MAX_PARAMS) {
         return sotto_fail(err, SOTTO_ERR_UNSUPPORTED,
                           "line %d: %s with %zu outputs and %zu parameters is "
@@ -99,26 +101,26 @@ static sotto_status layer_prepare(nn_layer *layer, sotto_error *err)
 static sotto_status net_prepare(nn_net *net, const nn_train_config *config,
                                 sotto_error *err)
 {
-    nn_image_shape shape = net->input;
-    bool flat = false;
-    size_t n_values = nn_image_pixels(shape);
+    size_t n_values = nn_image_pixels(net->input);
 
     for (size_t i = 0; i < net->n_layers; i++) {
         nn_layer *layer = &net->layers[i];
         layer->config = config->layers[i];
         layer->ops = ops_of_kind[layer->config.kind];
-        layer->in = shape;
-        layer->in_flat = flat;
+        layer->largest_slice = (net->batch + NN_NET_SLICES - 1) / NN_NET_SLICES;
+        nn_net_find_sources(net, i);
+        if (layer->config.kind == NN_LAYER_ADD) {
+            SOTTO_TRY(nn_net_check_operands(net, layer, err));
+        }
         SOTTO_TRY(layer_prepare(layer, err));
         layer->param_at = net->n_params;
         layer->state_at = net->n_state;
         net->n_params += layer->n_params;
         net->n_state += layer->n_state;
         n_values += layer->n_out;
-        shape = layer->out;
-        flat = layer->flat;
     }
-    if (!flat) {
+    SOTTO_TRY(nn_net_check_readers(net, err));
+    if (!net->layers[net->n_layers - 1].flat) {
         return nn_layer_fail(&net->layers[net->n_layers - 1], err,
                              "the last layer must make a vector of scores");
     }
@@ -141,70 +143,35 @@ static void net_list_blocks(nn_net *net)
         const nn_layer *layer = &net->layers[i];
         const size_t rest = layer->n_params - layer->n_decay;
         if (layer->n_decay > 0) {
-            net->blocks[net->n_blocks++] = (nn_param_block){
-                layer->param_at, layer->n_decay, layer->rate, true};
+            net->blocks[net->n_blocks++] =
+                (nn_param_block){layer->param_at, layer->n_decay, layer->rate,
+                                 true, layer->whole};
         }
         if (rest > 0) {
-            net->blocks[net->n_blocks++] = (nn_param_block){
-                layer->param_at + layer->n_decay, rest, layer->rate, false};
+            net->blocks[net->n_blocks++] =
+                (nn_param_block){layer->param_at + layer->n_decay, rest,
+                                 layer->rate, false, layer->whole};
         }
     }
-}
-
-/* Points the layers to their values:
- *
- *     values: layer 0 value | gradient | layer 1 value | gradient | …
- *
- * each [batch][n_out]. Flatten borrows those before it, and the first layer has
- * no gradient to pass on: nobody asks for that of a pixel. */
-static sotto_status net_connect(nn_net *net)
-{
-    float *in_value = net->inputs;
-    float *in_gradient = NULL;
-    float *next = net->values;
-    for (size_t i = 0; i < net->n_layers; i++) {
-        nn_layer *layer = &net->layers[i];
-        layer->in_value = in_value;
-        layer->in_gradient = in_gradient;
-        layer->value = in_value;
-        layer->gradient = in_gradient;
-        if (layer->config.kind != NN_LAYER_FLATTEN) {
-            layer->value = next;
-            layer->gradient = next + net->batch * layer->n_out;
-            next += 2 * net->batch * layer->n_out;
-        }
-        layer->sums = sotto_calloc(layer->n_sums, sizeof(double));
-        layer->choices =
-            sotto_calloc(net->batch * layer->n_choices, sizeof(uint32_t));
-        if (layer->sums == NULL || layer->choices == NULL) {
-            return SOTTO_ERR_MEMORY;
-        }
-        in_value = layer->value;
-        in_gradient = layer->gradient;
-    }
-    return SOTTO_OK;
 }
 
 static sotto_status net_allocate(nn_net *net)
 {
-    size_t n_values = 0;
-    size_t n_columns = 0;
+    size_t n_scratch = 0;
     for (size_t i = 0; i < net->n_layers; i++) {
-        const nn_layer *layer = &net->layers[i];
-        if (layer->config.kind != NN_LAYER_FLATTEN) {
-            n_values += layer->n_out;
-        }
-        if (layer->n_columns > n_columns) {
-            n_columns = layer->n_columns;
-        }
+        const size_t n = net->layers[i].n_scratch;
+        n_scratch = n > n_scratch ? n : n_scratch;
     }
-    net->params = sotto_calloc(net->n_params, sizeof(float));
+    const size_t n_values = nn_net_count_values(net);
+    /* NN_VECTOR more: rows are read in whole vectors */
+    net->params = sotto_calloc(net->n_params + NN_VECTOR, sizeof(float));
     net->state = sotto_calloc(net->n_state, sizeof(float));
     net->gradients = sotto_calloc(NN_NET_SLICES * net->n_params, sizeof(float));
     net->blocks = sotto_calloc(2 * net->n_layers, sizeof(*net->blocks));
-    net->inputs =
-        sotto_calloc(net->batch * nn_image_pixels(net->input), sizeof(float));
-    net->values = sotto_calloc(2 * net->batch * n_values, sizeof(float));
+    net->inputs = sotto_calloc(
+        net->batch * nn_image_pixels(net->input) + NN_VECTOR, sizeof(float));
+    net->values =
+        sotto_calloc(net->batch * n_values + NN_VECTOR, sizeof(float));
     net->workers = sotto_calloc((size_t)net->n_workers, sizeof(*net->workers));
     if (net->params == NULL || net->state == NULL || net->gradients == NULL ||
         net->blocks == NULL || net->inputs == NULL || net->values == NULL ||
@@ -213,14 +180,13 @@ static sotto_status net_allocate(nn_net *net)
     }
     for (int w = 0; w < net->n_workers; w++) {
         nn_worker_memory *memory = &net->workers[w];
-        memory->gemm = sotto_calloc(NN_SGEMM_SCRATCH, sizeof(float));
-        memory->columns = sotto_calloc(n_columns, sizeof(float));
-        if (memory->gemm == NULL || memory->columns == NULL) {
+        memory->scratch = sotto_calloc(n_scratch, sizeof(float));
+        if (memory->scratch == NULL) {
             return SOTTO_ERR_MEMORY;
         }
     }
     net_list_blocks(net);
-    return net_connect(net);
+    return nn_net_connect(net);
 }
 
 sotto_status nn_net_new(nn_net **net, const nn_train_config *config,
@@ -240,6 +206,7 @@ sotto_status nn_net_new(nn_net **net, const nn_train_config *config,
     made->n_layers = config->n_layers;
     made->batch = config->batch;
     made->pool = pool;
+    made->kernels = nn_train_kernels_choose();
     made->n_workers = sotto_pool_threads(pool);
     made->input = input;
     sotto_status status = net_prepare(made, config, err);
@@ -267,8 +234,7 @@ void nn_net_free(nn_net *net)
         sotto_free(net->layers[i].choices);
     }
     for (int w = 0; net->workers != NULL && w < net->n_workers; w++) {
-        sotto_free(net->workers[w].gemm);
-        sotto_free(net->workers[w].columns);
+        sotto_free(net->workers[w].scratch);
     }
     sotto_free(net->layers);
     sotto_free(net->params);
@@ -366,6 +332,43 @@ nn_layer_view nn_net_layer(const nn_net *net, size_t i)
                            .in = layer->in,
                            .out = layer->out,
                            .flat = layer->flat,
+                           .n_readers = layer->n_readers,
                            .params = net->params + layer->param_at,
                            .state = net->state + layer->state_at};
+}
+
+double nn_net_operations(const nn_net *net)
+{
+    double n = 0.0;
+    for (size_t i = 0; i < net->n_layers; i++) {
+        const nn_layer *layer = &net->layers[i];
+        const double passes = layer->in_gradient != NULL ? 3.0 : 2.0;
+        n += 2.0 * passes * (double)layer->n_products;
+    }
+    return n;
+}
+
+const char *nn_net_backend(const nn_net *net)
+{
+    return net->kernels->name;
+}
+
+/* Rounds of a measurement: a fifth of a millisecond or so; the best of several,
+ * since others may run on the processor. */
+#define PEAK_STEPS ((size_t)50000)
+#define PEAK_ROUNDS 8
+
+double nn_net_peak(const nn_net *net)
+{
+    double best = 0.0;
+    for (int i = 0; i < PEAK_ROUNDS; i++) {
+        struct timespec from, to;
+        (void)clock_gettime(CLOCK_MONOTONIC, &from);
+        const double done = net->kernels->peak(PEAK_STEPS);
+        (void)clock_gettime(CLOCK_MONOTONIC, &to);
+        const double seconds = (double)(to.tv_sec - from.tv_sec) +
+                               1e-9 * (double)(to.tv_nsec - from.tv_nsec);
+        best = seconds > 0.0 ? fmax(best, done / seconds) : best;
+    }
+    return best * (double)net->n_workers;
 }

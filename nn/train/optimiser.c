@@ -84,6 +84,20 @@ static void adam_run(const step_job *job, const nn_param_block *block,
     }
 }
 
+/* The gradient of parameters [begin, begin + count) of one block: its slices,
+ * always added in this order. */
+static void sum_slices(const nn_net *net, float *g, const nn_param_block *block,
+                       size_t begin, size_t count)
+{
+    memcpy(g, nn_net_gradient(net, 0) + begin, count * sizeof(float));
+    for (size_t s = 1; s < NN_NET_SLICES && !block->whole; s++) {
+        const float *part = nn_net_gradient(net, s) + begin;
+        for (size_t i = 0; i < count; i++) {
+            g[i] += part[i];
+        }
+    }
+}
+
 static sotto_status step_task(void *arg, size_t task, int worker)
 {
     const step_job *job = arg;
@@ -95,15 +109,6 @@ static sotto_status step_task(void *arg, size_t task, int worker)
     float g[CHUNK];
 
     (void)worker;
-    /* the slices' gradients, always added in this order */
-    memcpy(g, nn_net_gradient(job->net, 0) + begin,
-           (end - begin) * sizeof(float));
-    for (size_t s = 1; s < NN_NET_SLICES; s++) {
-        const float *part = nn_net_gradient(job->net, s) + begin;
-        for (size_t i = 0; i < end - begin; i++) {
-            g[i] += part[i];
-        }
-    }
     for (size_t k = 0; k < n_blocks; k++) {
         const nn_param_block *block = &blocks[k];
         const size_t first = block->at > begin ? block->at : begin;
@@ -112,10 +117,11 @@ static sotto_status step_task(void *arg, size_t task, int worker)
         if (first >= last) {
             continue;
         }
+        sum_slices(job->net, g, block, first, last - first);
         if (job->optimiser->config->optimiser == NN_ADAM) {
-            adam_run(job, block, g + (first - begin), first, last - first);
+            adam_run(job, block, g, first, last - first);
         } else {
-            sgd_run(job, block, g + (first - begin), first, last - first);
+            sgd_run(job, block, g, first, last - first);
         }
     }
     return SOTTO_OK;

@@ -73,46 +73,43 @@ static void fill_plane(float *out, const uint8_t *pixels, const float *levels,
     }
 }
 
-static sotto_status fill_task(void *arg, size_t task, int worker)
+/* Image i of the minibatch. */
+static void fill_image(void *arg, size_t i)
 {
     const fill_job *job = arg;
     nn_trainer *trainer = job->trainer;
     const nn_image_shape shape = trainer->data.shape;
     const size_t plane = shape.height * shape.width;
+    const uint8_t *pixels =
+        trainer->data.pixels + job->list[i] * nn_image_pixels(shape);
+    const nn_shift shift =
+        job->shifts != NULL ? job->shifts[i] : (nn_shift){0, 0};
+
+    for (size_t c = 0; c < shape.channels; c++) {
+        fill_plane(nn_net_input(trainer->net, i) + c * plane,
+                   pixels + c * plane, trainer->levels + 256 * c, shape, shift);
+    }
+}
+
+static sotto_status fill_task(void *arg, size_t task, int worker)
+{
+    fill_job *job = arg;
     size_t first;
     const size_t count = nn_net_slice(&first, task, job->n);
 
     (void)worker;
     for (size_t i = first; i < first + count; i++) {
-        const uint8_t *pixels =
-            trainer->data.pixels + job->list[i] * nn_image_pixels(shape);
-        const nn_shift shift =
-            job->shifts != NULL ? job->shifts[i] : (nn_shift){0, 0};
-        for (size_t c = 0; c < shape.channels; c++) {
-            fill_plane(nn_net_input(trainer->net, i) + c * plane,
-                       pixels + c * plane, trainer->levels + 256 * c, shape,
-                       shift);
-        }
+        fill_image(job, i);
     }
     return SOTTO_OK;
 }
 
-/* Forward pass and loss of n <= batch images. */
-static sotto_status run_images(nn_trainer *trainer, nn_net_score *score,
-                               const uint32_t *list, const nn_shift *shifts,
-                               size_t n, nn_net_mode mode)
+static void fill_labels(nn_trainer *trainer, const uint32_t *list, size_t n)
 {
-    fill_job job = {trainer, list, shifts, n};
-    const double smoothing =
-        mode == NN_NET_TRAIN ? trainer->config.label_smoothing : 0.0;
-
     SOTTO_ASSERT(n <= trainer->config.batch);
     for (size_t i = 0; i < n; i++) {
         trainer->labels[i] = trainer->data.labels[list[i]];
     }
-    SOTTO_TRY(sotto_pool_run(trainer->pool, NN_NET_SLICES, fill_task, &job));
-    SOTTO_TRY(nn_net_forward(trainer->net, n, mode));
-    return nn_net_loss(trainer->net, score, trainer->labels, n, smoothing);
 }
 
 static size_t epoch_steps(const nn_trainer *trainer)
@@ -129,8 +126,15 @@ static sotto_status train_batch(nn_trainer *trainer, sotto_error *err)
     nn_net_score score;
 
     n = n < trainer->config.batch ? n : trainer->config.batch;
-    SOTTO_TRY(run_images(trainer, &score, trainer->order + first,
-                         trainer->shifts + first, n, NN_NET_TRAIN));
+    fill_job job = {trainer, trainer->order + first, trainer->shifts + first,
+                    n};
+    const nn_net_batch batch = {.n = n,
+                                .labels = trainer->labels,
+                                .smoothing = trainer->config.label_smoothing,
+                                .fill = fill_image,
+                                .arg = &job};
+    fill_labels(trainer, job.list, n);
+    SOTTO_TRY(nn_net_learn(trainer->net, &score, &batch));
     if (!isfinite(score.loss)) {
         return sotto_fail(err, SOTTO_ERR_RANGE,
                           "the loss is no longer finite in epoch %llu after "
@@ -138,7 +142,6 @@ static sotto_status train_batch(nn_trainer *trainer, sotto_error *err)
                           "warm-up",
                           (unsigned long long)at->epoch + 1, first);
     }
-    SOTTO_TRY(nn_net_backward(trainer->net, n));
     SOTTO_TRY(nn_optimiser_step(
         &trainer->optimiser, trainer->net, trainer->pool,
         nn_learning_rate(&trainer->config, trainer->optimiser.steps,
@@ -151,6 +154,17 @@ static sotto_status train_batch(nn_trainer *trainer, sotto_error *err)
 
 /* --- the run ------------------------------------------------------------ */
 
+/* Loss and accuracy of n <= batch images as they are. */
+static sotto_status evaluate(nn_trainer *trainer, nn_net_score *score,
+                             const uint32_t *list, size_t n)
+{
+    fill_job job = {trainer, list, NULL, n};
+    fill_labels(trainer, list, n);
+    SOTTO_TRY(sotto_pool_run(trainer->pool, NN_NET_SLICES, fill_task, &job));
+    SOTTO_TRY(nn_net_forward(trainer->net, n, NN_NET_EVAL));
+    return nn_net_loss(trainer->net, score, trainer->labels, n, 0.0);
+}
+
 static sotto_status validate(nn_trainer *trainer, nn_net_score *score)
 {
     const uint32_t *list = trainer->split + trainer->n_train;
@@ -159,7 +173,7 @@ static sotto_status validate(nn_trainer *trainer, nn_net_score *score)
         nn_net_score part;
         size_t n = trainer->n_validation - i;
         n = n < trainer->config.batch ? n : trainer->config.batch;
-        SOTTO_TRY(run_images(trainer, &part, list + i, NULL, n, NN_NET_EVAL));
+        SOTTO_TRY(evaluate(trainer, &part, list + i, n));
         score->loss += part.loss;
         score->correct += part.correct;
         i += n;
@@ -220,6 +234,8 @@ static void report(const nn_trainer *trainer, const nn_train_options *options,
     p.learning_rate = nn_learning_rate(config, trainer->optimiser.steps - 1,
                                        epoch_steps(trainer));
     p.images_per_second = seconds > 0.0 ? (double)clock->images / seconds : 0.0;
+    p.peak_share =
+        p.images_per_second * nn_net_operations(trainer->net) / trainer->peak;
     const double left =
         (double)(config->epochs - p.epoch) * (double)trainer->n_train +
         (double)(trainer->n_train - p.images_done);
@@ -272,11 +288,14 @@ static sotto_status run_epochs(nn_trainer *trainer,
 sotto_status nn_trainer_run(nn_trainer *trainer,
                             const nn_train_options *options, sotto_error *err)
 {
-    run_clock clock = {seconds_now(), 0};
+    run_clock clock = {.images = 0};
+    trainer->peak = nn_net_peak(trainer->net);
+    clock.begin = seconds_now();
     /* A checkpoint that cannot be written is to show now, not in an hour. */
     SOTTO_TRY(nn_checkpoint_write(trainer, err));
     const sotto_status status = run_epochs(trainer, options, &clock, err);
     trainer->seconds += seconds_now() - clock.begin;
+    trainer->images += clock.images;
     return status;
 }
 
@@ -302,7 +321,13 @@ nn_train_summary nn_trainer_summary(const nn_trainer *trainer)
                                 .n_validation = trainer->n_validation,
                                 .epochs_done = (size_t)at->epoch,
                                 .chosen_epoch = (size_t)at->best_epoch,
-                                .seconds = trainer->seconds};
+                                .seconds = trainer->seconds,
+                                .backend = nn_net_backend(trainer->net)};
+    if (trainer->seconds > 0.0 && trainer->peak > 0.0) {
+        summary.images_per_second = (double)trainer->images / trainer->seconds;
+        summary.peak_share = summary.images_per_second *
+                             nn_net_operations(trainer->net) / trainer->peak;
+    }
     if (trainer->n_validation > 0 && at->best_epoch > 0) {
         const double n = (double)trainer->n_validation;
         summary.validation_loss = at->best_loss / n;

@@ -39,6 +39,7 @@ typedef struct nn_train_progress {
     double accuracy;
     double learning_rate;
     double images_per_second;
+    double peak_share; /* see nn_train_summary */
     double seconds_left;
 } nn_train_progress;
 
@@ -60,7 +61,11 @@ typedef struct nn_train_summary {
     size_t epochs_done;
     size_t chosen_epoch; /* whose weights are exported; from 1; 0: none yet */
     double validation_loss, validation_accuracy; /* of the chosen epoch */
-    double seconds; /* of this process in nn_trainer_run */
+    double seconds;           /* of this process in nn_trainer_run */
+    double images_per_second; /* trained on, validation included in the time */
+    double peak_share; /* operations of the network's products per second, as a
+                        * part of what the threads could do at most, measured */
+    const char *backend; /* instruction set of the inner loops; static */
 } nn_train_summary;
 
 /* Loads the data and draws the starting weights. Copies config; borrows pool

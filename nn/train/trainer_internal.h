@@ -44,7 +44,9 @@ struct nn_trainer {
     nn_train_position at;
     float *best_params; /* of at.best_epoch */
     float *best_state;
-    double seconds;
+    double seconds;  /* in nn_trainer_run, */
+    uint64_t images; /* and images trained on there */
+    double peak;     /* operations per second, nn_net_peak; 0: not measured */
 };
 
 /* Purposes of random streams under SOTTO_LABEL_TRAIN (the digit of sotto_prf;

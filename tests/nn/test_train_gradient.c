@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT
- * Gradients of every layer against finite differences, the matrix product
- * against a plain loop, and sums that do not depend on the threads.
+ * Gradients of every layer against finite differences, and results that depend
+ * neither on the threads nor on the instruction set.
  */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdint.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
 #include "base/mem.h"
 #include "nn/train/backprop.h"
-#include "nn/train/sgemm.h"
 
 #define BATCH ((size_t)13)
 
@@ -30,61 +30,6 @@ static sotto_stream test_stream(uint64_t object)
 static float draw(sotto_stream *stream)
 {
     return (float)((double)(sotto_stream_u64(stream) >> 11) * 0x1p-52 - 1.0);
-}
-
-/* --- matrix product ---------------------------------------------------- */
-
-static void check_sgemm(size_t m, size_t n, size_t k, bool a_turned,
-                        bool b_turned, bool c_turned, bool accumulate)
-{
-    sotto_stream stream = test_stream(m * 1000000 + n * 1000 + k);
-    float *a = sotto_calloc(m * k + 1, sizeof(float));
-    float *b = sotto_calloc(k * n + 1, sizeof(float));
-    float *c = sotto_calloc(m * n + 1, sizeof(float));
-    float *scratch = sotto_calloc(NN_SGEMM_SCRATCH, sizeof(float));
-    for (size_t i = 0; i < m * k; i++) {
-        a[i] = draw(&stream);
-    }
-    for (size_t i = 0; i < k * n; i++) {
-        b[i] = draw(&stream);
-    }
-    for (size_t i = 0; i < m * n; i++) {
-        c[i] = 0.5f;
-    }
-    const nn_matrix at = {a, a_turned ? 1 : k, a_turned ? m : 1};
-    const nn_matrix bt = {b, b_turned ? 1 : n, b_turned ? k : 1};
-    const nn_matrix_out ct = {c, c_turned ? 1 : n, c_turned ? m : 1};
-    nn_sgemm(ct, at, bt, m, n, k, accumulate, scratch);
-    for (size_t i = 0; i < m; i++) {
-        for (size_t j = 0; j < n; j++) {
-            double want = accumulate ? 0.5 : 0.0;
-            for (size_t p = 0; p < k; p++) {
-                want += (double)a[i * at.row_step + p * at.col_step] *
-                        (double)b[p * bt.row_step + j * bt.col_step];
-            }
-            const double got = (double)c[i * ct.row_step + j * ct.col_step];
-            assert_true(fabs(got - want) < 1e-6 * (double)(k + 10));
-        }
-    }
-    assert_true(c[m * n] == 0.0f); /* nothing written behind the end */
-    sotto_free(a);
-    sotto_free(b);
-    sotto_free(c);
-    sotto_free(scratch);
-}
-
-static void test_sgemm_matches_loop(void **state)
-{
-    static const size_t sizes[][3] = {{1, 1, 1},    {6, 8, 1},     {7, 9, 3},
-                                      {5, 169, 25}, {13, 17, 257}, {25, 5, 600},
-                                      {3, 130, 0},  {100, 300, 2}};
-    (void)state;
-    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-        for (unsigned bits = 0; bits < 16; bits++) {
-            check_sgemm(sizes[i][0], sizes[i][1], sizes[i][2], bits & 1,
-                        bits & 2, bits & 4, bits & 8);
-        }
-    }
 }
 
 /* --- gradients ----------------------------------------------------------- */
@@ -275,6 +220,51 @@ static void test_gradient_pools(void **state)
     check_gradients(CONV "layer = max_pool kernel=2 stride=1\n" TAIL, 2e-2);
 }
 
+static void test_gradient_global_pool(void **state)
+{
+    (void)state;
+    check_gradients("layer = conv maps=3 kernel=3 pads=1\nlayer = square\n"
+                    "layer = avg_pool kernel=6,7\n" TAIL,
+                    1e-3);
+}
+
+/* A block of a residual network whose shortcut halves the picture. */
+#define RESIDUAL                                                               \
+    "layer = conv maps=2 kernel=3 pads=1\nlayer = square name=a\n"             \
+    "layer = conv maps=2 kernel=3 pads=1\nlayer = batch_norm\n"                \
+    "layer = add with=a\nlayer = quadratic a=0.2 name=b\n"                     \
+    "layer = conv maps=5 kernel=3 stride=2 pads=1\n"                           \
+    "layer = batch_norm name=body\n"
+
+static void test_gradient_residual(void **state)
+{
+    (void)state;
+    check_gradients(RESIDUAL "layer = subsample maps=5 from=b\n"
+                             "layer = add with=body\n" TAIL,
+                    2e-3);
+    check_gradients(RESIDUAL "layer = conv maps=5 kernel=1 stride=2 from=b\n"
+                             "layer = batch_norm\nlayer = add with=body\n" TAIL,
+                    2e-3);
+}
+
+/* Values that three layers read, twice by one of them; sums of sums. */
+static void test_gradient_shared_values(void **state)
+{
+    (void)state;
+    check_gradients("layer = conv maps=2 kernel=3 name=a\n"
+                    "layer = square name=b\nlayer = add with=a name=c\n"
+                    "layer = add with=c\nlayer = add with=b name=d\n"
+                    "layer = add from=a with=a\nlayer = add with=d\n" TAIL,
+                    1e-3);
+    check_gradients("layer = flatten name=x\nlayer = dense units=3 name=a\n"
+                    "layer = square\nlayer = add with=a name=s\n"
+                    "layer = dense units=3 from=x name=d\n"
+                    "layer = square\nlayer = add with=d name=e\n"
+                    "layer = dense units=3\n"
+                    "layer = add with=e\nlayer = add with=s\n",
+                    1e-3);
+}
+
 /* --- other properties ------------------------------------------------------
  */
 
@@ -283,27 +273,112 @@ static void test_gradient_pools(void **state)
          "layer = max_pool kernel=2\nlayer = flatten\nlayer = dense units=6\n" \
          "layer = batch_norm\nlayer = relu\nlayer = dense units=4\n"
 
+#define RESIDUAL_WHOLE                                                         \
+    RESIDUAL "layer = subsample maps=5 from=b\nlayer = add with=body\n"        \
+             "layer = relu\nlayer = avg_pool kernel=3,2 stride=1\n" TAIL
+
+/* The gradients of all slices after a pass over one minibatch. */
+static float *gradients_of(const char *layers, sotto_pool *pool, size_t *n)
+{
+    nn_net *net = new_net(layers, BATCH, pool);
+    *n = NN_NET_SLICES * nn_net_n_params(net);
+    float *copy = sotto_calloc(*n, sizeof(float));
+    (void)mean_loss(net, BATCH, 0.0);
+    assert_int_equal(nn_net_backward(net, BATCH), SOTTO_OK);
+    memcpy(copy, nn_net_gradient(net, 0), *n * sizeof(float));
+    nn_net_free(net);
+    return copy;
+}
+
 static void test_backprop_equal_for_all_threads(void **state)
 {
-    static const int threads[] = {1, 2, 7};
-    float *want = NULL;
+    static const char *const nets[] = {WHOLE, RESIDUAL_WHOLE};
     (void)state;
-    for (size_t t = 0; t < 3; t++) {
-        sotto_pool *pool = sotto_pool_new(threads[t]);
-        nn_net *net = new_net(WHOLE, BATCH, pool);
-        const size_t n = NN_NET_SLICES * nn_net_n_params(net);
-        (void)mean_loss(net, BATCH, 0.0);
-        assert_int_equal(nn_net_backward(net, BATCH), SOTTO_OK);
-        const float *got = nn_net_gradient(net, 0);
-        if (want == NULL) {
-            want = sotto_calloc(n, sizeof(float));
-            memcpy(want, got, n * sizeof(float));
+    for (size_t k = 0; k < 2; k++) {
+        size_t n;
+        float *want = gradients_of(nets[k], NULL, &n);
+        for (int threads = 2; threads <= 7; threads += 5) {
+            sotto_pool *pool = sotto_pool_new(threads);
+            float *got = gradients_of(nets[k], pool, &n);
+            assert_memory_equal(got, want, n * sizeof(float));
+            sotto_free(got);
+            sotto_pool_free(pool);
         }
+        sotto_free(want);
+    }
+}
+
+static void test_backprop_equal_for_all_backends(void **state)
+{
+    static const char *const nets[] = {WHOLE, RESIDUAL_WHOLE};
+    const char *given = getenv("SOTTO_BACKEND");
+    char *kept = given != NULL ? strdup(given) : NULL;
+    (void)state;
+    for (size_t k = 0; k < 2; k++) {
+        size_t n;
+        assert_int_equal(setenv("SOTTO_BACKEND", "portable", 1), 0);
+        float *want = gradients_of(nets[k], NULL, &n);
+        assert_int_equal(unsetenv("SOTTO_BACKEND"), 0);
+        float *got = gradients_of(nets[k], NULL, &n);
         assert_memory_equal(got, want, n * sizeof(float));
+        sotto_free(got);
+        sotto_free(want);
+    }
+    if (kept != NULL) {
+        assert_int_equal(setenv("SOTTO_BACKEND", kept, 1), 0);
+    }
+    free(kept);
+}
+
+static void keep_input(void *arg, size_t i)
+{
+    uint8_t *filled = arg;
+    filled[i]++;
+}
+
+/* One call instead of four gives the same bits. */
+static void test_learn_equals_its_steps(void **state)
+{
+    static const char *const nets[] = {WHOLE, RESIDUAL_WHOLE, TAIL,
+                                       TAIL "layer = batch_norm\n"};
+    uint8_t labels[BATCH];
+    (void)state;
+    for (size_t i = 0; i < BATCH; i++) {
+        labels[i] = (uint8_t)(i % 4);
+    }
+    for (size_t k = 0; k < 4; k++) {
+        size_t n;
+        uint8_t filled[BATCH] = {0};
+        sotto_pool *pool = sotto_pool_new(2);
+        float *want = gradients_of(nets[k], pool, &n);
+        nn_net *net = new_net(nets[k], BATCH, pool);
+        nn_net_score score;
+        const nn_net_batch batch = {
+            .n = BATCH, .labels = labels, .fill = keep_input, .arg = filled};
+        assert_int_equal(nn_net_learn(net, &score, &batch), SOTTO_OK);
+        assert_memory_equal(nn_net_gradient(net, 0), want, n * sizeof(float));
+        for (size_t i = 0; i < BATCH; i++) {
+            assert_int_equal(filled[i], 1);
+        }
         nn_net_free(net);
+        sotto_free(want);
         sotto_pool_free(pool);
     }
-    sotto_free(want);
+}
+
+/* One convolution of known size: 2 operations · 3 passes, less one for what
+ * nobody asks the gradient of. */
+static void test_net_counts_operations(void **state)
+{
+    nn_net *net = new_net("layer = conv maps=3 kernel=3\n"
+                          "layer = flatten\nlayer = dense units=4\n",
+                          1, NULL);
+    const double conv = 3 * 2 * 9 * 4 * 5;
+    const double dense = 4 * 60;
+    (void)state;
+    assert_true(nn_net_operations(net) == 4 * conv + 6 * dense);
+    assert_true(nn_net_peak(net) > 1e8);
+    nn_net_free(net);
 }
 
 /* With statistics that have settled on one minibatch, evaluation agrees with
@@ -374,6 +449,17 @@ static void test_net_refuses_shapes(void **state)
         {"layer = flatten\nlayer = dense units=1000000\n"
          "layer = dense units=1000000\n",
          "too large"},
+        {"layer = conv maps=3 kernel=1 name=a\nlayer = conv maps=2 kernel=1\n"
+         "layer = add with=a\n" TAIL,
+         "same shape"},
+        {"layer = conv maps=3 kernel=1 name=a\nlayer = square\n"
+         "layer = square from=a\n" TAIL,
+         "reads its value"},
+        {"layer = conv maps=3 kernel=1 name=a\nlayer = flatten\n"
+         "layer = dense units=3 name=b\nlayer = flatten from=a\n"
+         "layer = dense units=3\nlayer = add with=b\n",
+         "flatten only"},
+        {"layer = subsample maps=1\n" TAIL, "more channels"},
     };
     const nn_image_shape shape = {2, 6, 7};
     nn_train_config *config = sotto_calloc(1, sizeof(*config));
@@ -397,10 +483,38 @@ static void test_net_refuses_shapes(void **state)
     sotto_free(config);
 }
 
+static void test_config_refuses_links(void **state)
+{
+    static const struct {
+        const char *layers, *word;
+    } cases[] = {
+        {"layer = relu\nlayer = add\n", "with="},
+        {"layer = relu name=a\nlayer = add with=b\n", "no layer above"},
+        {"layer = relu from=a name=a\n", "no layer above"},
+        {"layer = relu name=a\nlayer = relu name=a\n", "two layers"},
+        {"layer = relu name=abcdefghijklmnopqrstuvwxyz0123456\n", "expected 1"},
+        {"layer = relu name=a\nlayer = relu with=a\n", "with"},
+        {"layer = subsample\n", "maps="},
+    };
+    nn_train_config *config = sotto_calloc(1, sizeof(*config));
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char text[512] = "train_images = none\n";
+        sotto_error err = {{0}};
+        strcat(text, cases[i].layers);
+        assert_int_equal(
+            nn_train_config_parse(config, text, strlen(text), "net", &err),
+            SOTTO_ERR_FORMAT);
+        if (strstr(err.text, cases[i].word) == NULL) {
+            fail_msg("case %zu: '%s'", i, err.text);
+        }
+    }
+    sotto_free(config);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sgemm_matches_loop),
         cmocka_unit_test(test_gradient_dense),
         cmocka_unit_test(test_gradient_loss_with_smoothing),
         cmocka_unit_test(test_gradient_conv),
@@ -409,10 +523,17 @@ int main(void)
         cmocka_unit_test(test_gradient_quadratic),
         cmocka_unit_test(test_gradient_batch_norm),
         cmocka_unit_test(test_gradient_pools),
+        cmocka_unit_test(test_gradient_global_pool),
+        cmocka_unit_test(test_gradient_residual),
+        cmocka_unit_test(test_gradient_shared_values),
         cmocka_unit_test(test_backprop_equal_for_all_threads),
+        cmocka_unit_test(test_backprop_equal_for_all_backends),
+        cmocka_unit_test(test_learn_equals_its_steps),
+        cmocka_unit_test(test_net_counts_operations),
         cmocka_unit_test(test_batch_norm_running_statistics),
         cmocka_unit_test(test_net_init_by_seed_and_layer),
         cmocka_unit_test(test_net_refuses_shapes),
+        cmocka_unit_test(test_config_refuses_links),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -69,6 +69,19 @@ static int setup(void **state)
     "layer = dense units=5\nlayer = batch_norm\nlayer = square\n"              \
     "layer = dense units=3\n"
 
+/* Two blocks of a residual network, with either kind of shortcut. */
+#define RESIDUAL                                                               \
+    "layer = conv maps=2 kernel=3 pads=1 bias=0\nlayer = batch_norm\n"         \
+    "layer = square name=a\nlayer = conv maps=2 kernel=3 pads=1\n"             \
+    "layer = batch_norm\nlayer = add with=a\n"                                 \
+    "layer = quadratic a=0.1 rate=0.1 name=b\n"                                \
+    "layer = conv maps=5 kernel=3 stride=2 pads=1\n"                           \
+    "layer = batch_norm name=c\nlayer = subsample maps=5 from=b\n"             \
+    "layer = add with=c\nlayer = quadratic a=0.1 rate=0.1 name=d\n"            \
+    "layer = conv maps=3 kernel=1 name=e\n"                                    \
+    "layer = conv maps=3 kernel=1 from=d\nlayer = batch_norm\n"                \
+    "layer = add with=e\nlayer = avg_pool kernel=3\nlayer = flatten\n"
+
 /* A configuration over the synthetic images; more lines come behind. */
 static void make_config(nn_train_config *config, const char *more)
 {
@@ -213,6 +226,7 @@ static void test_train_resume_is_exact(void **state)
     check_resume("optimiser = sgd momentum=0.9 nesterov=1\n" NET, 5);
     check_resume("optimiser = adam\n" NET, 4);
     check_resume(NET, 11); /* the length of an epoch */
+    check_resume(RESIDUAL, 7);
 }
 
 /* The weights that are exported do not depend on interruptions either: the
@@ -548,6 +562,8 @@ static void test_train_export_matches_net(void **state)
     static const char *const two[] = {"image", "batch_norm1", "avg_pool1",
                                       "scores"};
     static const char *const three[] = {"image", "conv1", "scores"};
+    static const char *const residual[] = {"image", "conv1", "add1", "add2",
+                                           "scores"};
     (void)state;
     check_export(NET, one, 4);
     check_export("layer = batch_norm\nlayer = relu\n"
@@ -560,6 +576,7 @@ static void test_train_export_matches_net(void **state)
                  "layer = quadratic a=0.1 b=0.5 c=0.25\nlayer = flatten\n"
                  "layer = dense units=3\nlayer = batch_norm\n",
                  three, 3);
+    check_export(RESIDUAL, residual, 5);
 }
 
 /* Every allocation of a whole run may fail: an error, and nothing leaks. */
