@@ -121,8 +121,9 @@ static void flow(text_out *out, const demo *d)
                        ? text_of_bytes(d->keygen.eval_bytes).text
                        : "no key");
     flow_item(out, "client", "keygen", d->keygen.seconds, detail);
-    (void)snprintf(detail, sizeof detail, "%" PRIu64 " image%s become %s", d->n,
-                   d->n == 1 ? "" : "s", text_of_bytes(d->encrypt.bytes).text);
+    (void)snprintf(detail, sizeof detail, "%" PRIu64 " image%s %s", d->n,
+                   d->n == 1 ? " becomes" : "s become",
+                   text_of_bytes(d->encrypt.bytes).text);
     flow_item(out, "client", "encrypt", d->encrypt.seconds, detail);
     (void)snprintf(detail, sizeof detail,
                    "without the secret key; %s of scores, encrypted",
