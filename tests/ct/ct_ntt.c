@@ -69,6 +69,7 @@ static void run_elementwise(const ntt_kernels *k, uint64_t *row,
     k->negate(r, r, N, mod);
     k->mul(r, r, b, N, mod);
     k->mul_add(r, a, b, N, mod);
+    k->sub_mul(r, a, b, N, mod);
     k->mul_scalar(r, r, mod->q - 2, N, mod);
     k->mul_scalar_add(r, a, mod->q / 2, N, mod);
     k->add_scalar(r, r, mod->q - 1, N, mod);
