@@ -290,6 +290,19 @@ static IFMA_INLINE void first_six(vec x[8], vec y[8], const uint64_t *record,
     three_layers(x, y, one, two, four, r, f, is_wide);
 }
 
+/* How many blocks ahead first asks for what it reads from another limb, which
+ * may be in no near cache. */
+#define FETCH_AHEAD 4
+
+/* Asks for two blocks. */
+static IFMA_INLINE void fetch_ahead(const uint64_t *in)
+{
+    UNROLL
+    for (size_t i = 0; i < 2 * IFMA_BLOCK; i += 8) {
+        _mm_prefetch((const char *)(in + i), _MM_HINT_T0);
+    }
+}
+
 /* The first six layers of `count` blocks of 64 values, an even number. */
 static IFMA_INLINE void first(uint64_t *a, size_t block, size_t count,
                               const run *r, int is_wide)
@@ -299,6 +312,9 @@ static IFMA_INLINE void first(uint64_t *a, size_t block, size_t count,
     const uint64_t *in = r->in + block * IFMA_BLOCK;
     for (size_t b = 0; b < count; b += 2) {
         vec x[8], y[8];
+        if (in != a && block + b + FETCH_AHEAD + 2 <= r->n / IFMA_BLOCK) {
+            fetch_ahead(in + FETCH_AHEAD * IFMA_BLOCK);
+        }
         UNROLL
         for (size_t i = 0; i < 8; i++) {
             x[i] = vec_load(in + 8 * i);

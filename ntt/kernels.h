@@ -101,9 +101,8 @@ typedef struct ntt_kernels {
      * cache, and what follows finds its input there: forward_first, then
      * forward_part for each part below forward_parts(table), in any order.
      * Part i finishes the values i·n/parts … (i+1)·n/parts - 1, and parts
-     * divides n/8. soon: NULL, or two limbs whose values of this part are
-     * needed next: they may be fetched meanwhile, and nothing else is done with
-     * them. */
+     * divides n/8. soon: NULL, or twice n/parts values that are needed next:
+     * they may be fetched meanwhile, and nothing else is done with them. */
     size_t (*forward_parts)(const ntt_table *table);
     void (*forward_first)(uint64_t *a, const ntt_table *table);
     void (*forward_part)(uint64_t *a, const ntt_table *table, size_t part,

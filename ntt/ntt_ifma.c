@@ -25,7 +25,8 @@ typedef struct run {
     ifma_twiddles twiddles;
     vec start; /* log2 N·q */
     size_t n;
-    const uint64_t *soon[2]; /* to be fetched, or NULL */
+    const uint64_t *soon[2]; /* to be fetched, or NULL; … */
+    size_t soon_block;       /* … from this block of 64 on */
 } run;
 
 /* Which values a layer takes. */
@@ -220,7 +221,7 @@ static IFMA_INLINE void fetch_soon(const run *r, size_t block)
 {
     UNROLL
     for (size_t i = 0; i < 2 * IFMA_BLOCK; i += 8) {
-        const size_t at = block * IFMA_BLOCK + i;
+        const size_t at = (block - r->soon_block) * IFMA_BLOCK + i;
         _mm_prefetch((const char *)(r->soon[0] + at), _MM_HINT_T1);
         _mm_prefetch((const char *)(r->soon[1] + at), _MM_HINT_T1);
     }
@@ -373,6 +374,7 @@ void ntt_forward_part_ifma(uint64_t *a, const ntt_table *table, size_t part,
     if (soon != NULL) {
         r.soon[0] = soon[0];
         r.soon[1] = soon[1];
+        r.soon_block = part * (r.n / parts / IFMA_BLOCK);
     }
     const passes *p = passes_of(table);
     const size_t len = r.n / parts;

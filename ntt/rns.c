@@ -319,9 +319,9 @@ static void divide_limb(const rns_divider *divider, const rns_ring *ring,
         for (int k = 0; k < count; k++) {
             uint64_t *lifted = scratch + (size_t)k * each + at_lifted;
             /* The division reads and writes these next. */
-            const uint64_t *const soon[2] = {dividend[k].keep_in[t],
+            const uint64_t *const soon[2] = {dividend[k].keep_in[t] + at,
                                              dividend[k].out +
-                                                 (size_t)t * ring->stride};
+                                                 (size_t)t * ring->stride + at};
             limb->kernels.forward_part(lifted, limb->table, part, soon);
             limb->kernels.sub_mul_scalar(
                 dividend[k].out + (size_t)t * ring->stride + at,

@@ -45,7 +45,7 @@ void rlwe_hoist_decompose(const rlwe_switcher *switcher,
     const size_t words = rlwe_level_words(context, switcher->from);
     uint64_t *y = sotto_arena_take(arena, words, sizeof *y);
     SOTTO_ASSERT(y != NULL);
-    rlwe_scale_digits(switcher, context, y, x, NULL);
+    rlwe_scale_digits(switcher, context, y, x);
     *digits = (rlwe_digits){.x = x, .lifted = lifted};
     for (int m = 0; m < switcher->all.count; m++) {
         const int id = switcher->all.id[m];

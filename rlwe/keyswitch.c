@@ -6,14 +6,23 @@
  * modulus that is kept goes from its digits to its result in one step, and by
  * columns, so that sums never leave the cache. The key is read once.
  *
+ * An automorphism turns digits where they meet the key (lifts are centred: the
+ * lift of σ(x) is σ of the lift). It takes every aligned power of two of
+ * columns to such another, since the upper bits of a position are the lower
+ * ones of an exponent (ring.h): columns of a result need one part of each
+ * digit.
+ *
  *     work   y       the inputs' limbs, digit by digit, scaled, coefficients
  *            lifted  one limb of each digit, for the present modulus
- *            turned  a limb of x and one of c after an automorphism
+ *            aside   a limb of x that is overwritten, and one of c after an
+ *                    automorphism
  *            sum     one limb of each output
  *            more    the same, for terms beyond the first 256
  *            by      the removed limbs of each output, then their lift
  */
 #include "rlwe/keyswitch.h"
+
+#include <string.h>
 
 #include "ntt/poly.h"
 #include "rlwe/keyswitch_internal.h"
@@ -28,7 +37,7 @@ static size_t divide_words(const rns_ring *ring, int n_by)
 typedef struct switch_work {
     uint64_t *y;
     uint64_t *lifted;
-    uint64_t *turned;
+    uint64_t *aside;
     uint64_t *sum[2];
     uint64_t *more[2];
     uint64_t *by[2]; /* n_by limbs and one more */
@@ -79,8 +88,8 @@ static switch_work take_work(const rlwe_switcher *switcher,
     SOTTO_ASSERT(at != NULL);
     switch_work work = {.y = at};
     work.lifted = work.y + poly_words(ring, n_x * n_limbs);
-    work.turned = work.lifted + poly_words(ring, n_x * switcher->n_digits);
-    work.sum[0] = work.turned + poly_words(ring, 2);
+    work.aside = work.lifted + poly_words(ring, n_x * switcher->n_digits);
+    work.sum[0] = work.aside + poly_words(ring, 2);
     work.sum[1] = work.sum[0] + poly_words(ring, 1);
     work.more[0] = work.sum[1] + poly_words(ring, 1);
     work.more[1] = work.more[0] + poly_words(ring, 1);
@@ -91,7 +100,7 @@ static switch_work take_work(const rlwe_switcher *switcher,
 
 void rlwe_scale_digits(const rlwe_switcher *switcher,
                        const rlwe_context *context, uint64_t *y,
-                       const uint64_t *x, const uint32_t *map)
+                       const uint64_t *x)
 {
     const rns_ring *ring = context->ring;
     const rns_set *level = rlwe_level_set(context, switcher->from);
@@ -101,10 +110,6 @@ void rlwe_scale_digits(const rlwe_switcher *switcher,
             const int id = up->from.id[i];
             const uint64_t *in =
                 poly_limb_const(ring, x, rns_set_find(level, id));
-            if (map != NULL) {
-                ring->limb[id].kernels.permute(y, in, map, ring->ring.n);
-                in = y;
-            }
             rns_scale_limb(up, ring, y, in, i);
         }
     }
@@ -168,6 +173,7 @@ typedef struct switch_job {
     switch_work work;
     const uint32_t *map;  /* an automorphism of x and c_0 before (then n_x is
                            * 1 and c_1 NULL), or NULL */
+    bool in_place;        /* x may be an output */
     const uint64_t *c[2]; /* added times P, or NULL */
     const uint64_t *const *x;
     const rlwe_switch_key *const *key;
@@ -184,6 +190,7 @@ typedef struct limb_job {
     const uint64_t *x[MAX_INPUTS * RNS_MAX_LIMBS];
     const uint64_t *b[MAX_INPUTS * RNS_MAX_LIMBS];
     const uint64_t *a[MAX_INPUTS * RNS_MAX_LIMBS];
+    const uint64_t *own;  /* the limb of x that is a digit as it is, or NULL */
     int n_lifted;         /* transforms to finish: limbs of work.lifted … */
     uint64_t *lift[2];    /* … and these two, to subtract; or NULL */
     const uint64_t *c[2]; /* added times p_residue, or NULL */
@@ -203,35 +210,47 @@ static void sum_columns(const switch_job *job, const limb_job *l,
         const int n = left < MAX_TERMS ? left : MAX_TERMS;
         for (int i = 0; i < n; i++) {
             const int d = first + i;
-            x[i] = l->x[d] + at;
+            x[i] = l->x[d] + (job->map == NULL ? at : 0);
             b[i] = l->b[d] + at;
             a[i] = l->a[d] + at;
         }
         uint64_t *const *to = first == 0 ? r : job->work.more;
-        l->limb->kernels.inner_product(to[0], to[1], x, b, a, (size_t)n, count,
-                                       mod);
+        if (job->map == NULL) {
+            l->limb->kernels.inner_product(to[0], to[1], x, b, a, (size_t)n,
+                                           count, mod);
+        } else {
+            l->limb->kernels.inner_product_turned(
+                to[0], to[1], x, job->map + at, b, a, (size_t)n, count, mod);
+        }
         for (int k = 0; k < 2 && first != 0; k++) {
             l->limb->kernels.add(r[k], r[k], to[k], count, mod);
         }
     }
 }
 
-/* One part of all transforms. Each of them fetches rows of the key, the lifts
- * those of digits that need no transform. */
+/* What one part of a result needs of all transforms. Each of them fetches rows
+ * of the key, the lifts those of digits that need no transform, and then the
+ * limb of x. */
 static void transform_part(const switch_job *job, const limb_job *l,
-                           size_t part)
+                           size_t part, size_t count)
 {
     const rns_limb *limb = l->limb;
+    const size_t at = part * count;
+    const size_t from = job->map == NULL ? part : job->map[at] / count;
     int next = 0;
     for (int i = 0; i < l->n_lifted + 2; i++) {
-        uint64_t *a = i < l->n_lifted
+        const bool is_digit = i < l->n_lifted;
+        uint64_t *a = is_digit
                           ? poly_limb(job->context->ring, job->work.lifted, i)
                           : l->lift[i - l->n_lifted];
         if (a != NULL) {
             const bool fetch = next < l->n_terms;
-            const uint64_t *const soon[2] = {fetch ? l->b[next] : NULL,
-                                             fetch ? l->a[next] : NULL};
-            limb->kernels.forward_part(a, limb->table, part, soon);
+            const uint64_t *const own =
+                l->own == NULL ? NULL : l->own + from * count;
+            const uint64_t *const soon[2] = {fetch ? l->b[next] + at : own,
+                                             fetch ? l->a[next] + at : own};
+            limb->kernels.forward_part(a, limb->table, is_digit ? from : part,
+                                       soon);
             next++;
         }
     }
@@ -244,7 +263,7 @@ static void finish_columns(const switch_job *job, const limb_job *l,
     const ntt_kernels *kernels = &l->limb->kernels;
     const zq_modulus *mod = &l->limb->table->mod;
     const size_t at = part * count;
-    transform_part(job, l, part);
+    transform_part(job, l, part, count);
     uint64_t *r[2];
     for (int k = 0; k < 2; k++) {
         r[k] = l->lift[k] != NULL ? job->work.sum[k] : l->out[k] + at;
@@ -263,15 +282,25 @@ static void finish_columns(const switch_job *job, const limb_job *l,
     }
 }
 
-/* σ(a), in one of the limbs for it unless σ is the identity. */
-static const uint64_t *turn(const switch_job *job, const rns_limb *limb, int at,
+/* A limb of x, put aside if columns of a result would overwrite others of it
+ * that are still to be read. */
+static const uint64_t *keep(const switch_job *job, const uint64_t *a)
+{
+    if (job->map == NULL || !job->in_place) {
+        return a;
+    }
+    return memcpy(job->work.aside, a, job->context->ring->ring.n * sizeof *a);
+}
+
+/* σ(a), in the limb for it unless σ is the identity. */
+static const uint64_t *turn(const switch_job *job, const rns_limb *limb,
                             const uint64_t *a)
 {
     if (job->map == NULL) {
         return a;
     }
     const rns_ring *ring = job->context->ring;
-    uint64_t *to = poly_limb(ring, job->work.turned, at);
+    uint64_t *to = poly_limb(ring, job->work.aside, 1);
     limb->kernels.permute(to, a, job->map, ring->ring.n);
     return to;
 }
@@ -289,7 +318,7 @@ static void begin_terms(const switch_job *job, limb_job *l, int id)
             switcher, job->context, l->x + l->n_terms, lifted, job->x[i], id);
         if (own >= 0) {
             const uint64_t **limb = &l->x[l->n_terms + own];
-            *limb = turn(job, l->limb, 0, *limb);
+            l->own = *limb = keep(job, *limb);
         }
         rlwe_key_rows(switcher, job->context, l->b + l->n_terms,
                       l->a + l->n_terms, job->key[i], id);
@@ -303,7 +332,7 @@ static void begin_terms(const switch_job *job, limb_job *l, int id)
     for (int k = 0; k < 2 && at >= 0; k++) {
         if (job->c[k] != NULL) {
             const uint64_t *c = poly_limb_const(ring, job->c[k], at);
-            l->c[k] = turn(job, l->limb, 1, c);
+            l->c[k] = turn(job, l->limb, c);
             l->p_residue = switcher->p_residue[at];
         }
     }
@@ -363,8 +392,7 @@ static void run_job(const switch_job *job, uint64_t *out_0, uint64_t *out_1)
         SOTTO_ASSERT(
             rlwe_gadget_equal(&job->key[i]->gadget, &switcher->gadget));
         rlwe_scale_digits(switcher, job->context,
-                          poly_limb(ring, job->work.y, i * n_limbs), job->x[i],
-                          job->map);
+                          poly_limb(ring, job->work.y, i * n_limbs), job->x[i]);
     }
     for (int i = 0; i < down->from.count; i++) {
         remove_limb(job, i);
@@ -404,6 +432,7 @@ void rlwe_switch_turned(const rlwe_switcher *switcher,
                             .context = context,
                             .work = take_work(switcher, context, 1, arena),
                             .map = map,
+                            .in_place = x == out_0 || x == out_1,
                             .c = {c_0, NULL},
                             .x = &x,
                             .key = &key,

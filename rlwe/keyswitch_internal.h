@@ -9,11 +9,10 @@
 
 /* y = [x·(Q_j/q_i)^-1]_{q_i} by rns_scale_limb, digit after digit: what
  * rlwe_convert_digits reads.
- * shape: x, y uint64_t[limbs of from][stride]; x NTT domain, turned by map
- * (ring.h) unless that is NULL. */
+ * shape: x, y uint64_t[limbs of from][stride]; x NTT domain. */
 void rlwe_scale_digits(const rlwe_switcher *switcher,
                        const rlwe_context *context, uint64_t *y,
-                       const uint64_t *x, const uint32_t *map);
+                       const uint64_t *x);
 
 /* The digits modulo one modulus of level ∪ special: sets limb[d] for every
  * digit, to the limb of x for the digit that has the modulus itself (the lift
