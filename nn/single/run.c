@@ -434,6 +434,26 @@ static size_t stage_scratch(const nn_single_run *run, size_t k)
     return most;
 }
 
+/* Packs the keys of step k's maps in the order of their use. A missing one is
+ * told when the map is applied. */
+static sotto_status bind_keys(nn_single_run *run, size_t k,
+                              const rlwe_keyset *keys, sotto_error *err)
+{
+    stage *st = &run->stage[k];
+    sotto_status status = SOTTO_OK;
+
+    if (keys == NULL || st->map == NULL) {
+        return SOTTO_OK;
+    }
+    status = ckks_lintrans_bind(st->map, keys, err);
+    for (size_t i = 0; st->sum != NULL && i < st->n_sources &&
+                       (status == SOTTO_OK || status == SOTTO_ERR_KEY);
+         i++) {
+        status = ckks_lintrans_bind(st->sum[i], keys, err);
+    }
+    return status == SOTTO_ERR_KEY ? SOTTO_OK : status;
+}
+
 static sotto_status make_run(nn_single_run *run,
                              const nn_single_schedule *schedule,
                              const ckks_encoder *encoder,
@@ -452,6 +472,7 @@ static sotto_status make_run(nn_single_run *run,
                        schedule->input_level, 2, err));
     for (size_t k = 0; k < n_steps; k++) {
         SOTTO_TRY(make_step(run, k, schedule, encoder, err));
+        SOTTO_TRY(bind_keys(run, k, keys, err));
         const size_t need = stage_scratch(run, k);
         scratch = need > scratch ? need : scratch;
     }

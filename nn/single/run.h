@@ -43,7 +43,8 @@ typedef struct nn_single_schedule {
  * time. */
 typedef struct nn_single_run nn_single_run;
 
-/* Compiles all maps and makes room for one image.
+/* Compiles all maps, packs the keys that they use (a copy of each, in 32 bits
+ * where the modulus allows), and makes room for one image.
  * error: SOTTO_ERR_UNSUPPORTED (a step that is neither affine nor a square),
  * SOTTO_ERR_SCALE when the scale of a square does not follow from its source,
  * what ckks_lintrans_new says, with the step's name; SOTTO_ERR_MEMORY; *run is
