@@ -215,19 +215,22 @@ static void show_layouts(text_out *out, const nn_plan *plan)
 
 void show_steps(text_out *out, const nn_plan *plan)
 {
-    text_printf(out, "%4s  %-18s %-30s %6s %5s %5s %10s  %9s\n", "step", "name",
-                "kind", "values", "level", "parts", "log2 scale", "HE error");
-    text_printf(out, "%4d  %-18s %-30s %6zu %5d %5d %10.3f\n", 0, "input",
-                "encrypt", nn_shape_size(&plan->input_shape), 0, 2,
-                log2(plan->input_scale));
+    text_printf(out, "%4s  %-18s %-30s %6s %5s %5s %10s  %9s  %9s\n", "step",
+                "name", "kind", "values", "level", "parts", "log2 scale",
+                "HE error", "time");
+    text_printf(out, "%4d  %-18s %-30s %6zu %5d %5d %10.3f  %9s  %9s\n", 0,
+                "input", "encrypt", nn_shape_size(&plan->input_shape), 0, 2,
+                log2(plan->input_scale), "",
+                text_of_seconds(plan->read_seconds).text);
     for (int k = 0; k < plan->n_steps; k++) {
         const nn_plan_step *s = &plan->step[k];
         char kind[64];
         show_step_kind(kind, sizeof kind, plan, k);
-        text_printf(out, "%4d  %-18.18s %-30s %6zu %5d %5d %10.3f  %9s\n",
+        text_printf(out, "%4d  %-18.18s %-30s %6zu %5d %5d %10.3f  %9s  %9s\n",
                     k + 1, s->name, kind, s->n_elements, s->level,
                     s->n_components, log2(s->scale),
-                    show_log2(s->he_error).text);
+                    show_log2(s->he_error).text,
+                    text_of_seconds(s->seconds).text);
     }
     if (plan->packing == NN_PACKING_SINGLE) {
         show_layouts(out, plan);

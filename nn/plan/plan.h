@@ -161,7 +161,6 @@ typedef struct nn_plan_options {
                                 * in memory; 0: no limit */
     uint64_t memory_bytes;     /* single packing: room for encoded diagonals; 0:
                                 * no limit. Only predictions depend on it */
-    bool few_keys; /* single packing: rotations by powers of two only */
     const nn_cost_table *costs;      /* NULL: the committed table */
     const nn_statistics *statistics; /* NULL: what the model's metadata say */
     const float *mean; /* [n_mean] normalisation, recorded in the plan; the */

@@ -33,7 +33,7 @@
 #define SMALL_RESCALES 3
 #define GRID 2
 #define SLOT_GRID 4
-#define PROMISING_SITES 32
+#define PROMISING_SITES 16
 #define SMALLEST_NETWORK 6
 /* Errors beyond their targets come before any price. */
 #define EXCESS_PRICE 1e30

@@ -16,7 +16,7 @@
 
 /* Widths of the search for layouts: at first, and by the costs of a draft. */
 #define SURVEY_BEAM 4
-#define FINAL_BEAM 8
+#define FINAL_BEAM 6
 /* Turns of program and draft after the first. */
 #define MAX_ROUNDS 3
 /* Seconds that one rotation key weighs, to begin with, and how often that is
