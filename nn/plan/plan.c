@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "nn/plan/plan_internal.h"
+#include "nn/plan/slots_internal.h"
 #include "rlwe/context.h"
 #include "rlwe/wire.h"
 
@@ -378,6 +379,9 @@ sotto_status nn_plan_sizes(nn_plan_bytes *bytes, const nn_plan *plan,
             context, nn_plan_tensor_level(plan, (size_t)last),
             nn_plan_tensor_components(plan, (size_t)last), false);
     bytes->server_memory = server_memory(plan, context);
+    if (plan->packing == NN_PACKING_SINGLE) {
+        bytes->server_memory += (uint64_t)nn_slot_key_bytes(plan);
+    }
     rlwe_context_free(context);
     return SOTTO_OK;
 }

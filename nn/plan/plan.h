@@ -235,7 +235,8 @@ typedef struct nn_plan_bytes {
     uint64_t eval_key; /* 0 when the plan needs none */
     uint64_t input_per_batch;
     uint64_t output_per_batch;
-    uint64_t server_memory; /* peak of ciphertexts held at once, estimated */
+    uint64_t server_memory; /* peak of ciphertexts held at once, estimated; in
+                             * single packing with keys, without diagonals */
 } nn_plan_bytes;
 
 /* Computes the sizes. error: as rlwe_context_new. */
