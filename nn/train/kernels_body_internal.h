@@ -87,7 +87,9 @@ INLINE void multiply_strip(nn_rows_out c, nn_matrix a, nn_rows b, size_t m,
         a.data += (rows)*a.row_step;                                           \
     }
     TILES(6)
+    TILES(5)
     TILES(4)
+    TILES(3)
     TILES(2)
     TILES(1)
 #undef TILES
@@ -178,23 +180,68 @@ static void transpose(nn_rows_out out, nn_rows in, size_t rows, size_t cols)
     }
 }
 
+/* Elements at, at + step, … of a row, for a step of 1 or 2. The second vector
+ * of the latter begins one early, so that it ends with the last element. */
+INLINE vec load_steps(const float *at, const size_t step)
+{
+    if (step == 1) {
+        return *(const vec *)at;
+    }
+    const vec even = *(const vec *)at;
+    const vec odd = *(const vec *)(at + LANES - 1);
+#if LANES == 8
+    return __builtin_shufflevector(even, odd, 0, 2, 4, 6, 9, 11, 13, 15);
+#else
+    return __builtin_shufflevector(even, odd, 0, 2, 5, 7);
+#endif
+}
+
+/* Copies a row of at least one vector; the last one may overlap. */
+INLINE void copy_row(float *out, const float *from, size_t width,
+                     const size_t step)
+{
+    for (size_t x = 0; x + LANES < width; x += LANES) {
+        *(vec *)(out + x) = load_steps(from + x * step, step);
+    }
+    const size_t last = width - LANES;
+    *(vec *)(out + last) = load_steps(from + last * step, step);
+}
+
+/* Adds a row. */
+INLINE void add_row(float *out, const float *from, size_t width,
+                    const size_t step)
+{
+    size_t x = 0;
+    for (; x + LANES <= width; x += LANES) {
+        *(vec *)(out + x) += load_steps(from + x * step, step);
+    }
+    for (; x < width; x++) {
+        out[x] += from[x * step];
+    }
+}
+
 /* nn_train_kernels.gather */
 static void gather(float *out, const float *in, const nn_grid *grid, bool add)
 {
     const size_t width = grid->width;
-    const size_t whole = grid->col_step == 1 ? width / LANES * LANES : 0;
+    const size_t step = grid->col_step;
+    const bool vectors = width >= LANES;
     for (size_t y = 0; y < grid->height; y++, out += width) {
         const float *from = in + y * grid->row_step;
-        for (size_t x = 0; x < whole; x += LANES) {
-            vec value = *(const vec *)(from + x);
-            if (add) {
-                value += *(const vec *)(out + x);
+        if (add && step == 2) {
+            add_row(out, from, width, 2);
+        } else if (add) {
+            for (size_t x = 0; x < width; x++) {
+                out[x] += from[x * step];
             }
-            *(vec *)(out + x) = value;
-        }
-        for (size_t x = whole; x < width; x++) {
-            const float value = from[x * grid->col_step];
-            out[x] = add ? out[x] + value : value;
+        } else if (vectors && step == 1) {
+            copy_row(out, from, width, 1);
+        } else if (vectors && step == 2) {
+            copy_row(out, from, width, 2);
+        } else {
+            for (size_t x = 0; x < width; x++) {
+                out[x] = from[x * step];
+            }
         }
     }
 }
@@ -203,14 +250,14 @@ static void gather(float *out, const float *in, const nn_grid *grid, bool add)
 static void scatter(float *out, const float *in, const nn_grid *grid)
 {
     const size_t width = grid->width;
-    const size_t whole = grid->col_step == 1 ? width / LANES * LANES : 0;
     for (size_t y = 0; y < grid->height; y++, in += width) {
         float *to = out + y * grid->row_step;
-        for (size_t x = 0; x < whole; x += LANES) {
-            *(vec *)(to + x) += *(const vec *)(in + x);
-        }
-        for (size_t x = whole; x < width; x++) {
-            to[x * grid->col_step] += in[x];
+        if (grid->col_step == 1) {
+            add_row(to, in, width, 1);
+        } else {
+            for (size_t x = 0; x < width; x++) {
+                to[x * grid->col_step] += in[x];
+            }
         }
     }
 }

@@ -62,13 +62,24 @@ static void fill_plane(float *out, const uint8_t *pixels, const float *levels,
 {
     const int height = (int)shape.height;
     const int width = (int)shape.width;
-    for (int y = 0; y < height; y++) {
+    const int right = shift.right;
+    /* columns that come from inside */
+    const int begin = right > 0 ? (right < width ? right : width) : 0;
+    const int end = right < 0 ? (-right < width ? width + right : 0) : width;
+
+    for (int y = 0; y < height; y++, out += width) {
         const int from_y = y - shift.down;
         const bool inside = from_y >= 0 && from_y < height;
-        for (int x = 0; x < width; x++) {
-            const int from_x = x - shift.right;
-            const bool black = !inside || from_x < 0 || from_x >= width;
-            *out++ = levels[black ? 0 : pixels[from_y * width + from_x]];
+        const int from = inside ? begin : width;
+        const int to = inside ? end : width;
+        for (int x = 0; x < from; x++) {
+            out[x] = levels[0];
+        }
+        for (int x = from; x < to; x++) {
+            out[x] = levels[pixels[from_y * width + x - right]];
+        }
+        for (int x = to; x < width; x++) {
+            out[x] = levels[0];
         }
     }
 }
