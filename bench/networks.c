@@ -16,6 +16,7 @@
 #include "nn/train/trainer.h"
 
 #define TRAIN_IMAGES "4000"
+#define RESNET_IMAGES "256"
 #define IMAGE_FILE "data/mnist/t10k-images-idx3-ubyte"
 #define LABEL_FILE "data/mnist/t10k-labels-idx1-ubyte"
 #define ROUNDS 5
@@ -227,51 +228,94 @@ static sotto_status measure(bench *b, run *r, const char *network,
 
 /* ---- Training ------------------------------------------------------------ */
 
-/* The network of models/cryptonets-mnist.train on the test images: only its
- * time counts here. */
-static const char train_text[] =
-    "name = bench\nseed = 1\n"
+/* Networks trained on the test images: only the time counts here. */
+#define TRAIN_HEAD                                                             \
+    "name = bench\nseed = 1\nshift = 1\nepochs = 1\nbatch = 128\n"             \
+    "optimiser = sgd momentum=0.9 nesterov=1\nlearning_rate = 0.01\n"          \
     "train_images = " IMAGE_FILE "\ntrain_labels = " LABEL_FILE "\n"
-    "train_count = " TRAIN_IMAGES "\nshift = 1\nepochs = 1\nbatch = 128\n"
-    "optimiser = sgd momentum=0.9 nesterov=1\nlearning_rate = 0.01\n"
-    "layer = conv maps=5 kernel=5 stride=2 pads=1,1,1,1\n"
-    "layer = batch_norm\nlayer = square\nlayer = flatten\n"
-    "layer = dense units=100\nlayer = batch_norm\nlayer = square\n"
-    "layer = dense units=10\n";
 
-static sotto_status train_once(double *ns, const nn_train_config *config,
-                               sotto_pool *pool, sotto_error *err)
+/* The network of models/cryptonets-mnist.train. */
+static void write_cryptonets(char *text, size_t cap_bytes)
+{
+    (void)snprintf(text, cap_bytes, "%s",
+                   TRAIN_HEAD
+                   "train_count = " TRAIN_IMAGES "\n"
+                   "layer = conv maps=5 kernel=5 stride=2 pads=1,1,1,1\n"
+                   "layer = batch_norm\nlayer = square\nlayer = flatten\n"
+                   "layer = dense units=100\nlayer = batch_norm\n"
+                   "layer = square\nlayer = dense units=10\n");
+}
+
+/* ResNet-20 on pictures of 28×28: three times three blocks. */
+static void write_resnet(char *text, size_t cap_bytes)
+{
+    size_t at = (size_t)snprintf(text, cap_bytes, "%s",
+                                 TRAIN_HEAD
+                                 "train_count = " RESNET_IMAGES "\n"
+                                 "layer = conv maps=16 kernel=3 pads=1 bias=0\n"
+                                 "layer = batch_norm\nlayer = relu name=x0\n");
+    for (int block = 0; block < 9; block++) {
+        const int maps = 16 << block / 3;
+        const int stride = block == 3 || block == 6 ? 2 : 1;
+        at += (size_t)snprintf(
+            text + at, cap_bytes - at,
+            "layer = conv maps=%d kernel=3 stride=%d pads=1 bias=0\n"
+            "layer = batch_norm\nlayer = relu\n"
+            "layer = conv maps=%d kernel=3 pads=1 bias=0\n"
+            "layer = batch_norm name=b%d\n"
+            "layer = subsample maps=%d stride=%d from=x%d\n"
+            "layer = add with=b%d\nlayer = relu name=x%d\n",
+            maps, stride, maps, block, maps, stride, block, block, block + 1);
+    }
+    (void)snprintf(text + at, cap_bytes - at,
+                   "layer = avg_pool kernel=7\nlayer = flatten\n"
+                   "layer = dense units=10\n");
+}
+
+/* Time of one epoch, and the least that its products take. */
+static sotto_status train_once(double *ns, double *least_ns,
+                               const nn_train_config *config, sotto_pool *pool,
+                               sotto_error *err)
 {
     nn_trainer *trainer = NULL;
     SOTTO_TRY(nn_trainer_new(&trainer, config, pool, err));
-    const double begin = bench_seconds();
     const sotto_status status = nn_trainer_run(trainer, NULL, err);
-    *ns = 1e9 * (bench_seconds() - begin);
+    const nn_train_summary summary = nn_trainer_summary(trainer);
+    *ns = 1e9 * summary.seconds;
+    *least_ns = summary.peak_share * *ns;
     nn_trainer_free(trainer);
     return status;
 }
 
-static sotto_status measure_training(bench *b, const run *r, sotto_error *err)
+static sotto_status measure_training(bench *b, const run *r, const char *note,
+                                     void (*write)(char *, size_t),
+                                     sotto_error *err)
 {
+    char text[8192];
     nn_train_config *config = sotto_calloc(1, sizeof *config);
     if (config == NULL) {
         return sotto_fail(err, SOTTO_ERR_MEMORY, "out of memory");
     }
     double ns[2][ROUNDS];
+    double least_ns[2] = {0.0, 0.0};
     const size_t rounds = b->quick ? QUICK_ROUNDS : ROUNDS;
-    sotto_status status = nn_train_config_parse(
-        config, train_text, sizeof train_text - 1, "bench", err);
+    write(text, sizeof text);
+    sotto_status status =
+        nn_train_config_parse(config, text, strlen(text), "bench", err);
     for (size_t round = 0; round < rounds && status == SOTTO_OK; round++) {
         for (int t = 0; t < 2 && status == SOTTO_OK; t++) {
-            status = train_once(&ns[t][round], config, r->app[t + 1].pool, err);
+            status = train_once(&ns[t][round], &least_ns[t], config,
+                                r->app[t + 1].pool, err);
         }
     }
     for (int t = 0; t < 2 && status == SOTTO_OK; t++) {
         const bench_case c = {.name = "network_train",
-                              .note = "cryptonets epoch " TRAIN_IMAGES,
+                              .note = note,
                               .threads = t + 1,
                               .units = (double)config->train_count,
                               .unit = "image",
+                              .least_ns = least_ns[t],
+                              .limit = "fma",
                               .against = {{0, "one_thread"}}};
         bench_report(b, &c, ns[t], t > 0 ? ns[0] : NULL, rounds);
     }
@@ -350,7 +394,12 @@ void bench_networks(bench *b)
         status = measure(b, r, models[i].name, &err);
     }
     if (status == SOTTO_OK && training) {
-        status = measure_training(b, r, &err);
+        status = measure_training(b, r, "cryptonets epoch " TRAIN_IMAGES,
+                                  write_cryptonets, &err);
+    }
+    if (status == SOTTO_OK && training) {
+        status = measure_training(b, r, "resnet20 epoch " RESNET_IMAGES,
+                                  write_resnet, &err);
     }
     close_run(r);
     sotto_free(r);
