@@ -230,7 +230,7 @@ static void sum_columns(const switch_job *job, const limb_job *l,
 
 /* What one part of a result needs of all transforms. Each of them fetches rows
  * of the key, the lifts those of digits that need no transform, and then the
- * limb of x. */
+ * limb of x and one of the result. */
 static void transform_part(const switch_job *job, const limb_job *l,
                            size_t part, size_t count)
 {
@@ -248,7 +248,9 @@ static void transform_part(const switch_job *job, const limb_job *l,
             const uint64_t *const own =
                 l->own == NULL ? NULL : l->own + from * count;
             const uint64_t *const soon[2] = {fetch ? l->b[next] + at : own,
-                                             fetch ? l->a[next] + at : own};
+                                             fetch         ? l->a[next] + at
+                                             : own == NULL ? NULL
+                                                           : l->out[0] + at};
             limb->kernels.forward_part(a, limb->table, is_digit ? from : part,
                                        soon);
             next++;
