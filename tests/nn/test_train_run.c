@@ -79,8 +79,9 @@ static int setup(void **state)
     "layer = batch_norm name=c\nlayer = subsample maps=5 from=b\n"             \
     "layer = add with=c\nlayer = quadratic a=0.1 rate=0.1 name=d\n"            \
     "layer = conv maps=3 kernel=1 name=e\n"                                    \
-    "layer = conv maps=3 kernel=1 from=d\nlayer = batch_norm\n"                \
-    "layer = add with=e\nlayer = avg_pool kernel=3\nlayer = flatten\n"
+    "layer = conv maps=3 kernel=1 from=d name=f\nlayer = batch_norm\n"         \
+    "layer = add with=e\nlayer = add with=f\nlayer = avg_pool "                \
+    "kernel=3\nlayer = flatten\n"
 
 /* A configuration over the synthetic images; more lines come behind. */
 static void make_config(nn_train_config *config, const char *more)
