@@ -2,6 +2,12 @@
  * Thread pool: workers sleep until a job opens, then draw task numbers from
  * one atomic counter. A worker that wakes after the job has closed is not
  * waited for.
+ *
+ * Jobs often follow each other at once and take less than waking a thread
+ * does. So whoever waits looks for SPIN_NS before it sleeps, unless threads
+ * share processors: one that looks then keeps one that works from running, and
+ * loses its own turn. That is so when there are more threads than processors,
+ * or for a while when the end of a job was STALL_NS late.
  */
 #include "base/pool.h"
 
@@ -10,11 +16,20 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "base/cpu.h"
 #include "base/mem.h"
 
 #define MAX_THREADS 256
+/* Some times what it takes to wake a thread. */
+#define SPIN_NS 100000
+/* Looks between two readings of the clock. */
+#define SPIN_LOOKS 32
+/* Less than a scheduler's turn, more than a unit of those that follow each
+ * other at once; and the jobs that then go by without looking. */
+#define STALL_NS 1000000
+#define STALL_JOBS 256
 
 /* What a worker gets to know when it starts. */
 typedef struct pool_worker {
@@ -23,8 +38,10 @@ typedef struct pool_worker {
 } pool_worker;
 
 struct sotto_pool {
-    int threads; /* the caller of sotto_pool_run included */
-    int started; /* worker threads that exist */
+    int threads;        /* the caller of sotto_pool_run included */
+    int started;        /* worker threads that exist */
+    bool spins;         /* a waiting thread may look before it sleeps … */
+    atomic_int stalled; /* … unless this many jobs go by without */
     pthread_t handles[MAX_THREADS];
     pool_worker workers[MAX_THREADS];
 
@@ -32,10 +49,15 @@ struct sotto_pool {
     pthread_cond_t wake;  /* a job has opened, or stop */
     pthread_cond_t done;  /* active has become 0 */
     bool stop;
-    bool open;       /* workers may enter the job */
-    bool busy;       /* inside sotto_pool_run */
-    int active;      /* workers inside the job, without the caller */
-    uint64_t serial; /* number of the job, so that nobody enters twice */
+    bool open;         /* workers may enter the job */
+    bool busy;         /* inside sotto_pool_run */
+    atomic_int active; /* workers inside the job, without the caller; changed
+                        * under the lock */
+    uint64_t serial;   /* number of the job, so that nobody enters twice */
+
+    /* serial as of the last unlock behind a change of it or of stop: tells a
+     * worker that looks that taking the lock pays. */
+    atomic_uint_fast64_t posted;
 
     /* The job. Written before it opens, then only read, but for: */
     sotto_task fn;
@@ -46,6 +68,69 @@ struct sotto_pool {
     size_t failed_task; /* lowest failed one so far; under the lock */
     sotto_status status;
 };
+
+/* ---- Waiting ------------------------------------------------------------- */
+
+static void pause_briefly(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
+
+static int64_t now_ns(void)
+{
+    struct timespec t = {0};
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* What a thread may look for before it sleeps. */
+typedef bool (*pool_sight)(sotto_pool *pool, uint64_t seen);
+
+/* Looks until there is something to see or it is time to sleep. */
+static void look(sotto_pool *pool, pool_sight sight, uint64_t seen)
+{
+    if (!pool->spins || atomic_load(&pool->stalled) > 0 || sight(pool, seen)) {
+        return;
+    }
+    const int64_t end = now_ns() + SPIN_NS;
+    do {
+        for (int i = 0; i < SPIN_LOOKS; i++) {
+            if (sight(pool, seen)) {
+                return;
+            }
+            pause_briefly();
+        }
+    } while (now_ns() < end);
+}
+
+/* A job behind the one that was seen, or stop. */
+static bool is_posted(sotto_pool *pool, uint64_t seen)
+{
+    return atomic_load(&pool->posted) > seen;
+}
+
+static bool is_idle(sotto_pool *pool, uint64_t seen)
+{
+    (void)seen;
+    return atomic_load(&pool->active) == 0;
+}
+
+/* Takes the lock, which is held for moments only, without sleeping if it can:
+ * all threads come to the end of a job at once. */
+static void take_lock(sotto_pool *pool)
+{
+    for (int i = 0; pool->spins && i < SPIN_LOOKS; i++) {
+        if (pthread_mutex_trylock(&pool->lock) == 0) {
+            return;
+        }
+        pause_briefly();
+    }
+    pthread_mutex_lock(&pool->lock);
+}
+
+/* ---- Working ------------------------------------------------------------- */
 
 /* Draws and runs tasks until none are left or one has failed.
  *
@@ -85,14 +170,16 @@ static void *worker_main(void *arg)
             continue;
         }
         seen = pool->serial;
-        pool->active++;
+        atomic_fetch_add(&pool->active, 1);
         pthread_mutex_unlock(&pool->lock);
         work(pool, self->number);
-        pthread_mutex_lock(&pool->lock);
-        pool->active--;
-        if (pool->active == 0) {
+        take_lock(pool);
+        if (atomic_fetch_sub(&pool->active, 1) == 1) {
             pthread_cond_signal(&pool->done);
         }
+        pthread_mutex_unlock(&pool->lock);
+        look(pool, is_posted, seen);
+        take_lock(pool);
     }
     pthread_mutex_unlock(&pool->lock);
     return NULL;
@@ -129,11 +216,16 @@ sotto_pool *sotto_pool_new(int threads)
     pthread_cond_init(&pool->done, NULL);
     atomic_init(&pool->next, 0);
     atomic_init(&pool->failed, false);
+    atomic_init(&pool->active, 0);
+    atomic_init(&pool->posted, 0);
+    atomic_init(&pool->stalled, 0);
 
-    pool->threads = threads > 0 ? threads : sotto_cpu_count();
+    const int processors = sotto_cpu_count();
+    pool->threads = threads > 0 ? threads : processors;
     if (pool->threads > MAX_THREADS) {
         pool->threads = MAX_THREADS;
     }
+    pool->spins = pool->threads <= processors;
     if (!start_workers(pool)) {
         sotto_pool_free(pool);
         return NULL;
@@ -151,6 +243,7 @@ void sotto_pool_free(sotto_pool *pool)
     pool->stop = true;
     pthread_cond_broadcast(&pool->wake);
     pthread_mutex_unlock(&pool->lock);
+    atomic_store(&pool->posted, UINT64_MAX);
     for (int i = 0; i < pool->started; i++) {
         pthread_join(pool->handles[i], NULL);
     }
@@ -177,7 +270,7 @@ static sotto_status run_here(size_t n_tasks, sotto_task fn, void *arg,
 
 static void open_job(sotto_pool *pool, size_t n_tasks, sotto_task fn, void *arg)
 {
-    pthread_mutex_lock(&pool->lock);
+    take_lock(pool);
     SOTTO_ASSERT(!pool->busy); /* a task, or a second thread, called us */
     pool->busy = true;
     pool->fn = fn;
@@ -192,15 +285,30 @@ static void open_job(sotto_pool *pool, size_t n_tasks, sotto_task fn, void *arg)
         pool->serial++;
         pthread_cond_broadcast(&pool->wake);
     }
+    const uint64_t serial = pool->serial;
+    if (atomic_load(&pool->stalled) > 0) {
+        atomic_fetch_sub(&pool->stalled, 1);
+    }
     pthread_mutex_unlock(&pool->lock);
+    /* Not before: who sees it takes the lock. */
+    atomic_store(&pool->posted, serial);
 }
 
 static sotto_status close_job(sotto_pool *pool)
 {
-    pthread_mutex_lock(&pool->lock);
+    take_lock(pool);
     pool->open = false;
-    while (pool->active > 0) {
-        pthread_cond_wait(&pool->done, &pool->lock);
+    if (atomic_load(&pool->active) > 0) {
+        const int64_t start = now_ns();
+        pthread_mutex_unlock(&pool->lock);
+        look(pool, is_idle, 0);
+        take_lock(pool);
+        while (atomic_load(&pool->active) > 0) {
+            pthread_cond_wait(&pool->done, &pool->lock);
+        }
+        if (now_ns() - start > STALL_NS) {
+            atomic_store(&pool->stalled, STALL_JOBS);
+        }
     }
     pool->busy = false;
     const sotto_status status = pool->status;
