@@ -107,6 +107,7 @@ static void run_inner_product(void *arg)
                               w->mod);
 }
 
+/* As a key switch converts: from residues that the inverse transform raised. */
 static void run_convert(void *arg)
 {
     const work *w = arg;
@@ -116,8 +117,11 @@ static void run_convert(void *arg)
         from[i] = q - 2 * (i + 1);
         factor[i] = q / (i + 2);
     }
-    const ntt_convert constants = {
-        .k = w->k, .from = from, .factor = factor, .product = 7};
+    const ntt_convert constants = {.k = w->k,
+                                   .from = from,
+                                   .factor = factor,
+                                   .is_raised = true,
+                                   .raised = 7};
     w->kernels->convert(w->row[OUT], (const uint64_t *const *)w->row,
                         &constants, w->n, w->mod);
 }
