@@ -29,7 +29,7 @@
 /* Less than a scheduler's turn, more than a unit of those that follow each
  * other at once; and the jobs that then go by without looking. */
 #define STALL_NS 1000000
-#define STALL_JOBS 256
+#define STALL_JOBS 1024
 
 /* What a worker gets to know when it starts. */
 typedef struct pool_worker {
