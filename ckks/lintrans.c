@@ -3,53 +3,29 @@
  */
 #include "ckks/lintrans.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "ckks/lintrans_internal.h"
+#include "ckks/lintrans_make_internal.h"
 #include "ckks/round_internal.h"
 #include "ntt/poly.h"
 
-/* What compilation works with. */
-typedef struct maker {
-    ckks_lintrans *map;
-    const ckks_encoder *encoder;
-    const rlwe_context *context;
-    const ckks_lintrans_spec *spec;
-    size_t slots;
-    double divisor;      /* product of the moduli that the rescale removes */
-    double *slot;        /* [slots] a diagonal … */
-    double *turned;      /* [slots] … rotated back by its giant step */
-    double *coefficient; /* [N] … embedded */
-    int64_t *giant;      /* [n_diagonals] */
-    ckks_lintrans_draft *draft;
-    size_t n_drafts;
-    sotto_arena arena;
-} maker;
-
-static void maker_clear(maker *m)
+static void maker_clear(ckks_lintrans_maker *m)
 {
     sotto_free(m->slot);
-    sotto_free(m->turned);
-    sotto_free(m->coefficient);
     sotto_free(m->giant);
     sotto_free(m->draft);
     sotto_arena_clear(&m->arena);
 }
 
-static sotto_status maker_init(maker *m, sotto_error *err)
+static sotto_status maker_init(ckks_lintrans_maker *m, sotto_error *err)
 {
     const size_t n = m->spec->n_diagonals;
     m->slot = sotto_calloc(m->slots, sizeof *m->slot);
-    m->turned = sotto_calloc(m->slots, sizeof *m->turned);
-    m->coefficient =
-        sotto_calloc(m->context->ring->ring.n, sizeof *m->coefficient);
     m->giant = sotto_calloc(n, sizeof *m->giant);
     m->draft = sotto_calloc(n, sizeof *m->draft);
     m->arena = sotto_arena_init(ckks_encode_scratch(m->context));
-    if (!m->slot || !m->turned || !m->coefficient || !m->giant || !m->draft ||
-        !m->arena.base) {
+    if (!m->slot || !m->giant || !m->draft || !m->arena.base) {
         return sotto_fail(err, SOTTO_ERR_MEMORY,
                           "linear map: no memory to compile %zu diagonals", n);
     }
@@ -57,7 +33,7 @@ static sotto_status maker_init(maker *m, sotto_error *err)
 }
 
 /* Checks scales; finds the divisor. */
-static sotto_status check_scales(maker *m, sotto_error *err)
+static sotto_status check_scales(ckks_lintrans_maker *m, sotto_error *err)
 {
     const ckks_lintrans_spec *spec = m->spec;
     m->divisor = 1;
@@ -86,37 +62,14 @@ static sotto_status check_scales(maker *m, sotto_error *err)
     return SOTTO_OK;
 }
 
-/* The scale of the diagonals of an input. */
-static double plain_scale(const maker *m, size_t in)
-{
-    return m->spec->out_scale * m->divisor / m->spec->in_scale[in];
-}
-
-/* Asks for the slots of a diagonal or a bias. */
-static sotto_status fetch(maker *m, ckks_fill_slots fill, size_t index,
-                          const char *what, sotto_error *err)
-{
-    memset(m->slot, 0, m->slots * sizeof *m->slot);
-    fill(m->spec->arg, index, m->slot);
-    for (size_t j = 0; j < m->slots; j++) {
-        if (!isfinite(m->slot[j])) {
-            return sotto_fail(err, SOTTO_ERR_RANGE,
-                              "linear map: slot %zu of %s %zu is %g; it must "
-                              "be a finite number",
-                              j, what, index, m->slot[j]);
-        }
-    }
-    return SOTTO_OK;
-}
-
 /* Drops what is zero, finds what is constant. */
-static sotto_status classify(maker *m, sotto_error *err)
+static sotto_status classify(ckks_lintrans_maker *m, sotto_error *err)
 {
     const ckks_lintrans_spec *spec = m->spec;
     for (size_t i = 0; i < spec->n_diagonals; i++) {
         const ckks_diagonal *d = &spec->diagonal[i];
         bool is_constant = true;
-        SOTTO_TRY(fetch(m, spec->fill, i, "diagonal", err));
+        SOTTO_TRY(ckks_lintrans_fetch(m, spec->fill, i, "diagonal", err));
         for (size_t j = 1; is_constant && j < m->slots; j++) {
             is_constant = m->slot[j] == m->slot[0];
         }
@@ -137,93 +90,9 @@ static sotto_status classify(maker *m, sotto_error *err)
     return SOTTO_OK;
 }
 
-/* The residues of a constant. */
-static sotto_status encode_constant(maker *m, size_t number,
-                                    const ckks_lintrans_draft *draft,
-                                    sotto_error *err)
-{
-    ckks_lintrans_stage *stage = &m->map->stage[0];
-    const double product = draft->value * plain_scale(m, draft->in);
-    const double bound = ckks_half_modulus(m->context, m->spec->from);
-    const int count = stage->sum.count;
-    if (!(fabs(product) < bound)) {
-        return sotto_fail(err, SOTTO_ERR_RANGE,
-                          "linear map: diagonal %zu is %g everywhere, %g with "
-                          "its scale; that must stay below %g",
-                          draft->index, draft->value, product, bound);
-    }
-    for (int i = 0; i < count; i++) {
-        stage->plains.constant[number * (size_t)count + (size_t)i] =
-            ckks_round_one(product,
-                           rns_modulus(m->context->ring, stage->sum.id[i]),
-                           ckks_round_words(bound));
-    }
-    return SOTTO_OK;
-}
-
-/* Adds a term to what the noise depends on. */
-static void count_noise(maker *m, const ckks_lintrans_draft *draft,
-                        double square)
-{
-    ckks_lintrans *map = m->map;
-    const double outputs = (double)m->spec->n_out;
-    const double scale = plain_scale(m, draft->in);
-    const double gain = square * scale * scale / outputs;
-    map->gain += gain;
-    map->gain_rotated += draft->baby != 0 ? gain : 0;
-    if (!draft->is_constant) {
-        map->n_plains += 1 / outputs;
-    } else if (draft->value * scale != rint(draft->value * scale)) {
-        map->n_constants += 1 / outputs;
-    }
-}
-
-/* Encodes a diagonal, rotated back by its giant step. */
-static sotto_status encode_plain(maker *m, size_t number,
-                                 const ckks_lintrans_draft *draft,
-                                 double *square, sotto_error *err)
-{
-    SOTTO_TRY(fetch(m, m->spec->fill, draft->index, "diagonal", err));
-    *square = 0;
-    for (size_t j = 0; j < m->slots; j++) {
-        m->turned[(j + draft->giant) & (m->slots - 1)] = m->slot[j];
-        *square += m->slot[j] * m->slot[j] / (double)m->slots;
-    }
-    const sotto_status status = ckks_encode_scaled(
-        m->encoder, m->context, m->coefficient, m->turned, m->slots,
-        plain_scale(m, draft->in), m->spec->from, err);
-    if (status != SOTTO_OK) {
-        return sotto_fail_prefix(err, status, "linear map: diagonal %zu",
-                                 draft->index);
-    }
-    return ckks_lintrans_plains_set(&m->map->stage[0], number, m->coefficient,
-                                    err);
-}
-
-/* Encodes all terms of stage 0, in the order that it sorted them in. */
-static sotto_status encode_terms(maker *m, sotto_error *err)
-{
-    size_t n_plains = 0;
-    size_t n_constants = 0;
-    SOTTO_TRY(ckks_lintrans_plains_init(&m->map->stage[0],
-                                        m->spec->memory_bytes, err));
-    for (size_t i = 0; i < m->n_drafts; i++) {
-        const ckks_lintrans_draft *draft = &m->draft[i];
-        double square = draft->value * draft->value;
-        if (draft->is_constant) {
-            SOTTO_TRY(encode_constant(m, n_constants++, draft, err));
-        } else {
-            SOTTO_TRY(encode_plain(m, n_plains++, draft, &square, err));
-        }
-        count_noise(m, draft, square);
-    }
-    ckks_lintrans_stage_size(&m->map->stage[0]);
-    return SOTTO_OK;
-}
-
 /* Encodes the biases for the last stage. */
-static sotto_status encode_bias(maker *m, ckks_lintrans_stage *stage,
-                                sotto_error *err)
+static sotto_status encode_bias(ckks_lintrans_maker *m,
+                                ckks_lintrans_stage *stage, sotto_error *err)
 {
     const ckks_lintrans_spec *spec = m->spec;
     const size_t words = rlwe_level_words(m->context, spec->to);
@@ -236,7 +105,7 @@ static sotto_status encode_bias(maker *m, ckks_lintrans_stage *stage,
                           "linear map: no memory for %zu biases", spec->n_out);
     }
     for (size_t i = 0; i < spec->n_out; i++) {
-        SOTTO_TRY(fetch(m, spec->fill_bias, i, "bias", err));
+        SOTTO_TRY(ckks_lintrans_fetch(m, spec->fill_bias, i, "bias", err));
         const sotto_status status = ckks_encode(
             m->encoder, m->context, stage->bias + i * words, m->slot, NULL,
             m->slots, spec->out_scale, spec->to, &m->arena, err);
@@ -248,9 +117,9 @@ static sotto_status encode_bias(maker *m, ckks_lintrans_stage *stage,
 }
 
 /* Makes the stage of one fold. */
-static sotto_status make_fold(maker *m, ckks_lintrans_stage *stage,
-                              const ckks_fold *fold, int from, int to,
-                              sotto_error *err)
+static sotto_status make_fold(ckks_lintrans_maker *m,
+                              ckks_lintrans_stage *stage, const ckks_fold *fold,
+                              int from, int to, sotto_error *err)
 {
     const size_t n_out = m->spec->n_out;
     const size_t count = (size_t)fold->count;
@@ -290,7 +159,7 @@ static sotto_status make_fold(maker *m, ckks_lintrans_stage *stage,
 }
 
 /* Makes all stages. n_stages counts those that are there. */
-static sotto_status make_stages(maker *m, ckks_hoisting hoisting,
+static sotto_status make_stages(ckks_lintrans_maker *m, ckks_hoisting hoisting,
                                 sotto_error *err)
 {
     ckks_lintrans *map = m->map;
@@ -307,7 +176,7 @@ static sotto_status make_stages(maker *m, ckks_hoisting hoisting,
     SOTTO_TRY(
         ckks_lintrans_stage_init(&map->stage[0], m->context, &shape, err));
     map->n_stages = 1;
-    SOTTO_TRY(encode_terms(m, err));
+    SOTTO_TRY(ckks_lintrans_encode(m, err));
     for (size_t i = 0; i < spec->n_folds; i++) {
         const bool is_last = i + 1 == spec->n_folds;
         SOTTO_TRY(make_fold(m, &map->stage[1 + i], &spec->fold[i], spec->from,
@@ -347,7 +216,7 @@ static double cost_of(const ckks_lintrans *map,
     return cost;
 }
 
-static sotto_status compile(maker *m, sotto_error *err)
+static sotto_status compile(ckks_lintrans_maker *m, sotto_error *err)
 {
     ckks_lintrans *map = m->map;
     const ckks_lintrans_spec *spec = m->spec;
@@ -380,10 +249,10 @@ sotto_status ckks_lintrans_new(ckks_lintrans **map, const ckks_encoder *encoder,
 {
     *map = NULL;
     SOTTO_TRY(ckks_lintrans_check(context, spec, err));
-    maker m = {.encoder = encoder,
-               .context = context,
-               .spec = spec,
-               .slots = ntt_ring_slots(&context->ring->ring)};
+    ckks_lintrans_maker m = {.encoder = encoder,
+                             .context = context,
+                             .spec = spec,
+                             .slots = ntt_ring_slots(&context->ring->ring)};
     m.map = sotto_calloc(1, sizeof *m.map);
     if (m.map == NULL) {
         return sotto_fail(err, SOTTO_ERR_MEMORY, "linear map: no memory");

@@ -93,6 +93,8 @@ typedef struct ckks_lintrans_spec {
         *rates;          /* NULL: those of ckks_lintrans_rates_of */
     size_t memory_bytes; /* for encoded diagonals; 0: no limit. Beyond it they
                           * are kept as integers and transformed at each use */
+    sotto_pool *pool;    /* encodes diagonals (the functions are called from
+                          * this thread only); NULL: none */
 } ckks_lintrans_spec;
 
 /* A compiled map. Immutable, shareable. One of a constant diagonal 1 from a

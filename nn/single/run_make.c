@@ -232,7 +232,8 @@ static sotto_status compile_map(nn_single_run *run, size_t k, draft *d,
         .fold = d->fold,
         .n_late_folds = want->late_folds ? n_folds : 0,
         .late_fold = d->fold,
-        .memory_bytes = run->memory_bytes};
+        .memory_bytes = run->memory_bytes,
+        .pool = run->pool};
     return ckks_lintrans_new(&run->stage[k].map, encoder, run->context, &spec,
                              err);
 }
